@@ -1,0 +1,105 @@
+"""Ranked lists: what every model gives and every metric reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .ids import IdMap
+
+
+@dataclass(frozen=True)
+class TopK:
+    """users: int32 (B,) codes (row numbers for anonymous histories); items: int32 (B, k), best first,
+    -1 where there is nothing; scores: float32 (B, k), NaN there."""
+
+    users: np.ndarray
+    items: np.ndarray
+    scores: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.items.shape != self.scores.shape or len(self.users) != len(self.items):
+            raise ValueError(f"users {self.users.shape}, items {self.items.shape} and scores {self.scores.shape} do not fit together")
+
+    @property
+    def k(self) -> int:
+        return self.items.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def cut(self, k: int) -> TopK:
+        """The first k of every list."""
+        return TopK(self.users, self.items[:, :k], self.scores[:, :k])
+
+    def take(self, rows: np.ndarray) -> TopK:
+        return TopK(self.users[rows], self.items[rows], self.scores[rows])
+
+    def frame(self, users: IdMap | np.ndarray, items: IdMap) -> pd.DataFrame:
+        """user, item, rank (from 1), score with external ids: the only place they go out.
+
+        users: the id map, or an array of external ids, one a row.
+        """
+        row, column = np.nonzero(self.items >= 0)
+        names = users.decode(self.users) if isinstance(users, IdMap) else np.asarray(users, dtype=object)
+        return pd.DataFrame(
+            {
+                "user": names[row],
+                "item": items.decode(self.items[row, column]),
+                "rank": (column + 1).astype(np.int32),
+                "score": self.scores[row, column].astype(np.float64),
+            }
+        )
+
+    def save(self, path: Path) -> None:
+        np.savez_compressed(path, users=self.users, items=self.items, scores=self.scores)
+
+    @classmethod
+    def load(cls, path: Path) -> TopK:
+        with np.load(path, allow_pickle=False) as saved:
+            return cls(saved["users"], saved["items"], saved["scores"])
+
+
+def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """(items, scores) of the k best columns of every row of float (B, I); ties by lower column.
+
+    -inf (or NaN) means "may not be recommended" and comes out as -1 / NaN. Cost: one partition of B × I
+    and a sort of B × k; a tie at the cut is settled in one more pass over the rows that have one.
+    """
+    n_rows, n_columns = scores.shape
+    width = min(k, n_columns)
+    items = np.full((n_rows, k), -1, dtype=np.int32)
+    best = np.full((n_rows, k), np.nan, dtype=np.float32)
+    if width == 0 or n_rows == 0:
+        return items, best
+    if np.isnan(scores).any():
+        scores = np.where(np.isnan(scores), -np.inf, scores)
+    if width < n_columns:
+        cut = np.argpartition(scores, n_columns - width, axis=1)[:, n_columns - width :]
+        edge = np.take_along_axis(scores, cut, axis=1).min(axis=1)
+        # The partition takes any of the columns that tie with the last one: take the lowest instead.
+        tied = np.flatnonzero(((scores >= edge[:, None]).sum(axis=1) > width) & np.isfinite(edge))
+        for rows in np.array_split(tied, max(1, len(tied) // 512)):
+            if len(rows):
+                cut[rows] = _lowest_columns(scores[rows], edge[rows, None], width)
+        cut.sort(axis=1)
+    else:
+        cut = np.broadcast_to(np.arange(n_columns), (n_rows, n_columns))
+    chosen = np.take_along_axis(scores, cut, axis=1)
+    order = np.argsort(-chosen, axis=1, kind="stable")
+    chosen = np.take_along_axis(chosen, order, axis=1)
+    found = np.isfinite(chosen)
+    items[:, :width] = np.where(found, np.take_along_axis(cut, order, axis=1), -1)
+    best[:, :width] = np.where(found, chosen, np.nan)
+    return items, best
+
+
+def _lowest_columns(scores: np.ndarray, edge: np.ndarray, width: int) -> np.ndarray:
+    """(R, width) columns: all above the edge, then the first ones equal to it."""
+    above, equal = scores > edge, scores == edge
+    room = width - above.sum(axis=1, keepdims=True)
+    chosen = above | (equal & (np.cumsum(equal, axis=1) <= room))
+    return np.nonzero(chosen)[1].reshape(len(scores), width)

@@ -1,0 +1,1 @@
+"""Fused models: several recommenders combined into one."""

@@ -1,0 +1,1 @@
+"""Metrics: one a file; a vectorised evaluator over top-k arrays."""

@@ -1,0 +1,375 @@
+"""The contract every model keeps.
+
+Public verbs are final: they check, mask, batch and fall back. A model writes the maths: `_fit`, and
+`_history_scores` (scores from a history) or `_scores` (scores of a training user) or both.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from scipy import sparse
+
+from .. import params as params_module
+from ..context import QUIET, RunContext
+from ..data.dataset import Dataset, DatasetStats
+from ..data.histories import Histories
+from ..data.holdout import Holdout
+from ..data.topk import TopK, top_k
+from ..errors import ParamError, Unsupported
+from ..params import ParamField, Params
+
+BATCH_BYTES = 64 * 2**20  # score rows held at once
+
+
+class Need(StrEnum):
+    """What a model cannot do without; the app disables its card with this reason."""
+
+    RATINGS = "explicit ratings"
+    TIME = "a time for every interaction"
+    ITEM_TABLE = "an item table"
+    USER_TABLE = "a user table"
+
+    def met_by(self, stats: DatasetStats) -> bool:
+        have = {"RATINGS": stats.has_ratings, "TIME": stats.has_time, "ITEM_TABLE": stats.has_item_table, "USER_TABLE": stats.has_user_table}
+        return have[self.name]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Paper (authors, title, year) and link."""
+
+    citation: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Expected before fitting. memory_bytes: peak beyond the data; seconds: on two cores; note: what drives it."""
+
+    memory_bytes: int
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the app, the command line, the docs and the tests see of a model."""
+
+    key: str
+    label: str
+    family: str
+    summary: str
+    needs: tuple[Need, ...]
+    source: Source | None
+    fields: tuple[ParamField, ...]
+    can_explain: bool
+    can_rate: bool
+    has_similar: bool
+    is_fused: bool
+
+    def missing(self, stats: DatasetStats) -> list[str]:
+        """Reasons why it cannot run on this data; empty when it can."""
+        return [f"needs {need.value}" for need in self.needs if not need.met_by(stats)]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an item: `parts` best first. kind: 'history' (refs are item codes), 'models' or 'features' (names).
+
+    contributions add up to `total` where the model is additive (`exact`), else they are shares.
+    method: one sentence on how they were computed.
+    """
+
+    kind: Literal["history", "models", "features"]
+    refs: tuple[int | str, ...]
+    contributions: tuple[float, ...]
+    total: float
+    exact: bool
+    method: str
+
+
+class Recommender(ABC):
+    """One model. Class attributes describe it; an instance holds params, then what was learnt.
+
+    `params` is what was asked, `resolved` what "auto" became (after fit). `train` is the training set.
+    """
+
+    key: ClassVar[str]
+    label: ClassVar[str]
+    family: ClassVar[str]  # "Baseline", "Neighbourhood", "Linear", "Matrix factorisation", "Deep", "Fused", …
+    summary: ClassVar[str]  # one sentence: when to prefer it
+    source: ClassVar[Source | None] = None
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    uses_validation: ClassVar[bool] = False  # early stopping or learnt weights: wants `validation` in fit
+    personalised: ClassVar[bool] = True  # False: the same list for everybody, no fallback needed
+    Params: ClassVar[type[Params]] = Params
+
+    def __init__(self, params: Params | None = None, **values: Any) -> None:
+        if params is None:
+            params = params_module.build(self.Params, values, owner=self.label)
+        elif values or not isinstance(params, self.Params):
+            raise ParamError(f"{self.label} takes either a {self.Params.__qualname__} or keyword values, not both.")
+        self.params = params
+        self.resolved: Params = params
+        self.train: Dataset | None = None
+        self.notes: list[str] = []  # sentences for the user about what the fit decided or could not do
+
+    # ---- describing ------------------------------------------------------------------------------
+    @classmethod
+    def card(cls) -> Card:
+        return Card(
+            key=cls.key,
+            label=cls.label,
+            family=cls.family,
+            summary=cls.summary,
+            needs=tuple(sorted(cls.needs)),
+            source=cls.source,
+            fields=params_module.fields(cls.Params),
+            can_explain=cls._explain is not Recommender._explain,
+            can_rate=cls._rating is not Recommender._rating,
+            has_similar=cls._similar is not Recommender._similar,
+            is_fused=cls.family == "Fused",
+        )
+
+    @classmethod
+    def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
+        """Values for the parameters that are "auto", from the data's size. Override with the model."""
+        return {}
+
+    def resolve(self, stats: DatasetStats) -> Params:
+        """`params` with every "auto" replaced; raises if `auto_params` left one out."""
+        wanted = [f.name for f in params_module.fields(self.Params) if f.auto and getattr(self.params, f.name) == "auto"]
+        values = self.auto_params(self.params, stats) if wanted else {}
+        return self.params.with_(**{name: values[name] for name in wanted}) if wanted else self.params
+
+    def cost(self, stats: DatasetStats) -> Cost:
+        """Memory and seconds expected. Default: a pass over the data and a block of scores."""
+        return Cost(24 * stats.n_interactions + BATCH_BYTES, 0.1 + 1e-7 * stats.n_interactions)
+
+    def refit_params(self) -> Params:
+        """The params to fit again with on train + validation, without validation (best epoch, learnt weights)."""
+        return self.params
+
+    # ---- fitting ---------------------------------------------------------------------------------
+    def fit(self, data: Dataset, ctx: RunContext = QUIET, *, validation: Holdout | None = None) -> Self:
+        """Learn from `data`. `validation` is used only where `uses_validation`, for stopping and weights."""
+        missing = [need for need in sorted(self.needs) if not need.met_by(data.stats)]
+        if missing:
+            raise Unsupported(f"{self.label} needs {', '.join(missing)}; this dataset has none.", "Choose another model or add it.")
+        if len(data) == 0 or not data.relevant.any():
+            raise Unsupported(f"{self.label} cannot learn: the training part has no relevant interactions.", "Lower the threshold or use more data.")
+        ctx.check()
+        self.train = data
+        self.notes = []
+        self.resolved = self.resolve(data.stats)
+        self._fit(data, ctx, validation)
+        ctx.check()
+        return self
+
+    @property
+    def fitted(self) -> Dataset:
+        """The training set; raises if there is none yet."""
+        if self.train is None:
+            raise Unsupported(f"{self.label} has not been fitted.", "Call fit(data) first.")
+        return self.train
+
+    # ---- recommending ----------------------------------------------------------------------------
+    def recommend(self, users: np.ndarray, k: int, *, exclude_seen: bool = True, candidates: np.ndarray | None = None) -> TopK:
+        """Top k for training users.
+
+        users: codes (B,); -1 or a user without training history gets the most popular items.
+        candidates: item codes that may appear (others never do); None = all. Lists shorter than k end
+        in -1 / NaN. Memory: blocks of `BATCH_BYTES`.
+        """
+        train = self.fitted
+        users = np.asarray(users, dtype=np.int64).reshape(-1)
+        _check_k(k)
+        if len(users) and (users.max() >= train.n_users or users.min() < -1):
+            raise Unsupported(f"User codes must be from 0 to {train.n_users - 1} (or -1 for unknown); got {users.min()} to {users.max()}.")
+        allowed = self._allowed(candidates)
+        seen = train.matrix("seen")
+        known = (users >= 0) & (self._history_sizes()[np.maximum(users, 0)] > 0)
+        fast = self._topk(users, k, seen[np.maximum(users, 0)] if exclude_seen else None, allowed) if known.all() and len(users) else None
+        if fast is not None:
+            return TopK(users.astype(np.int32), *fast)
+        items = np.full((len(users), k), -1, np.int32)
+        best = np.full((len(users), k), np.nan, np.float32)
+        for rows in self._batches(len(users)):
+            scores = self._with_fallback(users[rows], known[rows])
+            mask = _rows_or_empty(seen, users[rows]) if exclude_seen else None
+            items[rows], best[rows] = top_k(_masked(scores, mask, allowed), k)
+        return TopK(users.astype(np.int32), items, best)
+
+    def recommend_for_history(self, histories: Histories, k: int, *, exclude_seen: bool = True, candidates: np.ndarray | None = None) -> TopK:
+        """Top k for users the model has never seen, from their histories alone (fold-in).
+
+        An empty history gets the most popular items. `users` of the result are row numbers.
+        """
+        train = self.fitted
+        _check_k(k)
+        if len(histories.items) and (histories.items.max() >= train.n_items or histories.items.min() < 0):
+            raise Unsupported(f"History items must be codes from 0 to {train.n_items - 1}.")
+        allowed = self._allowed(candidates)
+        items = np.full((len(histories), k), -1, np.int32)
+        best = np.full((len(histories), k), np.nan, np.float32)
+        for rows in self._batches(len(histories)):
+            part = histories.take(np.arange(rows.start, rows.stop))
+            scores = self._from_histories(part)
+            items[rows], best[rows] = top_k(_masked(scores, part.matrix(train.n_items) if exclude_seen else None, allowed), k)
+        return TopK(np.arange(len(histories), dtype=np.int32), items, best)
+
+    def recommend_holdout(self, holdout: Holdout, k: int) -> TopK:
+        """Top k for the users of a holdout, by code or, when they are cold, by the history they are given."""
+        if holdout.histories is None:
+            return self.recommend(holdout.users, k)
+        top = self.recommend_for_history(holdout.histories, k)
+        return TopK(holdout.users, top.items, top.scores)
+
+    def scores(self, users: np.ndarray) -> np.ndarray:
+        """float32 (B, I): raw scores of training users, nothing masked; fallback rows as in `recommend`."""
+        users = np.asarray(users, dtype=np.int64)
+        known = (users >= 0) & (self._history_sizes()[np.maximum(users, 0)] > 0)
+        return self._with_fallback(users, known)
+
+    def history_scores(self, histories: Histories) -> np.ndarray:
+        """float32 (B, I): raw scores from histories, nothing masked."""
+        return self._from_histories(histories)
+
+    def predict_ratings(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """float32 (n,): expected rating of each (user, item) code pair, clipped to the training scale."""
+        self._capable(self._rating, Recommender._rating, "predict ratings")
+        values = self.fitted.value
+        return np.clip(self._rating(np.asarray(users), np.asarray(items)), values.min(), values.max()).astype(np.float32)
+
+    def similar_items(self, items: np.ndarray, k: int) -> TopK:
+        """The k items most similar to each item, itself left out. `users` of the result are the items."""
+        self._capable(self._similar, Recommender._similar, "find similar items")
+        items = np.asarray(items, dtype=np.int32)
+        scores = np.array(self._similar(items), dtype=np.float32)
+        scores[np.arange(len(items)), items] = -np.inf
+        return TopK(items, *top_k(scores, k))
+
+    def explain(self, item: int, *, user: int | None = None, history: Histories | None = None, k: int = 5) -> Explanation:
+        """Why `item` for a training user, or for a history (exactly one of the two)."""
+        self._capable(self._explain, Recommender._explain, "explain its lists")
+        if (user is None) == (history is None):
+            raise Unsupported("Give either a user or a history to explain.")
+        one = self.fitted.histories(np.array([user])) if history is None else history
+        return self._explain(int(item), one, user, k)
+
+    # ---- what a model writes ---------------------------------------------------------------------
+    @abstractmethod
+    def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
+        """Learn. Use `self.resolved` for parameters, `ctx.rng(name)` for chance, `ctx.check()` often."""
+
+    def _scores(self, users: np.ndarray) -> np.ndarray:
+        """float (B, I) for training users. Default: from their training history."""
+        return self._history_scores(self.fitted.histories(users))
+
+    def _history_scores(self, histories: Histories) -> np.ndarray:
+        """float (B, I) from histories (fold-in). Required."""
+        raise NotImplementedError(f"{type(self).__name__} must define _history_scores")
+
+    def _topk(self, users: np.ndarray, k: int, seen: sparse.csr_matrix | None, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+        """Optional faster (items, scores) for training users; None = use `_scores`."""
+        return None
+
+    def _similar(self, items: np.ndarray) -> np.ndarray:
+        """Optional: float (B, I) similarity of each item to all."""
+        raise NotImplementedError
+
+    def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
+        """Optional: `history` has one row."""
+        raise NotImplementedError
+
+    def _rating(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Optional: expected rating of code pairs."""
+        raise NotImplementedError
+
+    def _state(self) -> dict[str, Any]:
+        """What was learnt: arrays, csr matrices, tensors, JSON values."""
+        return {}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `_state`; `self.train`, `params` and `resolved` are already set."""
+
+    def _parts(self) -> list[Recommender]:
+        """Models inside this one; saved beside it."""
+        return []
+
+    # ---- shared machinery ------------------------------------------------------------------------
+    def _capable(self, method: Any, default: Any, verb: str) -> None:
+        if getattr(method, "__func__", method) is default:
+            raise Unsupported(f"{self.label} cannot {verb}.", "Choose a model that can.")
+
+    def _history_sizes(self) -> np.ndarray:
+        return np.diff(self.fitted.matrix("seen").indptr)
+
+    def _batches(self, n: int) -> Iterator[slice]:
+        rows = int(np.clip(BATCH_BYTES // (4 * max(1, self.fitted.n_items)), 16, 4096))
+        for start in range(0, n, rows):
+            yield slice(start, min(start + rows, n))
+
+    def _popularity(self) -> np.ndarray:
+        """float32 (I,): the fallback's scores, in (0, 1]."""
+        counts = self.fitted.item_counts.astype(np.float32)
+        return counts / max(1.0, float(counts.max(initial=0)))
+
+    def _with_fallback(self, users: np.ndarray, known: np.ndarray) -> np.ndarray:
+        if known.all() or not self.personalised:
+            return np.asarray(self._scores(np.maximum(users, 0)), dtype=np.float32)
+        scores = np.tile(self._popularity(), (len(users), 1))
+        if known.any():
+            scores[known] = self._scores(users[known])
+        return scores
+
+    def _from_histories(self, histories: Histories) -> np.ndarray:
+        known = histories.lengths > 0
+        if known.all() or not self.personalised:
+            return np.asarray(self._history_scores(histories), dtype=np.float32)
+        scores = np.tile(self._popularity(), (len(histories), 1))
+        if known.any():
+            scores[known] = self._history_scores(histories.take(np.flatnonzero(known)))
+        return scores
+
+    def _allowed(self, candidates: np.ndarray | None) -> np.ndarray | None:
+        """bool (I,) from codes or a bool mask; None when all are allowed."""
+        if candidates is None:
+            return None
+        candidates = np.asarray(candidates)
+        if candidates.dtype == bool:
+            return candidates
+        allowed = np.zeros(self.fitted.n_items, dtype=bool)
+        allowed[candidates] = True
+        return allowed
+
+
+def _check_k(k: int) -> None:
+    if not 1 <= int(k) <= 10_000:
+        raise ParamError(f"k must be a whole number from 1 to 10000; got {k}.")
+
+
+def _rows_or_empty(matrix: sparse.csr_matrix, users: np.ndarray) -> sparse.csr_matrix:
+    """Rows of the users; an empty row for -1."""
+    rows = matrix[np.maximum(users, 0)]
+    if (users < 0).any():
+        rows = sparse.diags((users >= 0).astype(np.float32)).tocsr() @ rows
+        rows.eliminate_zeros()
+    return rows
+
+
+def _masked(scores: np.ndarray, seen: sparse.csr_matrix | None, allowed: np.ndarray | None) -> np.ndarray:
+    """Scores with -inf where the item was seen or is not allowed (a copy if it had to be read-only)."""
+    if not scores.flags.writeable:
+        scores = scores.copy()
+    if seen is not None:
+        scores[np.repeat(np.arange(len(scores)), np.diff(seen.indptr)), seen.indices] = -np.inf
+    if allowed is not None:
+        scores[:, ~allowed] = -np.inf
+    return scores

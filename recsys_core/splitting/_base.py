@@ -1,0 +1,69 @@
+"""How a dataset is cut into what a model may see and what it is judged on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import params as params_module
+from ..context import RunContext
+from ..data.dataset import Dataset
+from ..data.holdout import Holdout
+from ..errors import Unsupported
+from ..params import Params
+
+
+@dataclass(frozen=True)
+class Split:
+    """train: what models learn from; test: what they are judged on. fold: number from 0 of k-fold.
+
+    notes: sentences for the protocol card (what was skipped, how many, why).
+    """
+
+    train: Dataset
+    test: Holdout
+    fold: int = 0
+    notes: tuple[str, ...] = field(default=())
+
+
+class Splitter(ABC):
+    """A rule. `splits` yields one Split, or several for k-fold. Validation is cut by the same rule:
+    `validation(train, ctx)` applies it to the training part."""
+
+    key: ClassVar[str]
+    label: ClassVar[str]
+    summary: ClassVar[str]  # one sentence an analyst understands, with when to use it
+    needs_time: ClassVar[bool] = False
+    Params: ClassVar[type[Params]] = Params
+
+    def __init__(self, params: Params | None = None, **values: Any) -> None:
+        self.params = params or params_module.build(self.Params, values, owner=self.label)
+
+    def splits(self, data: Dataset, ctx: RunContext) -> Iterator[Split]:
+        """Cut `data`. Raises Unsupported when the data lacks what the rule needs or a part would be empty."""
+        if self.needs_time and data.time is None:
+            raise Unsupported(f"The split '{self.label}' needs a time column; this dataset has none.", "Choose 'Random per user'.")
+        for split in self._splits(data, ctx.rng(f"split/{self.key}")):
+            if len(split.train) == 0 or len(split.test.users) == 0:
+                raise Unsupported(
+                    f"The split '{self.label}' leaves {len(split.train):,} training interactions and {len(split.test.users):,} test users.",
+                    "Use a smaller test part or another split.",
+                )
+            yield split
+
+    def validation(self, train: Dataset, ctx: RunContext) -> tuple[Dataset, Holdout]:
+        """(what to fit on, validation), cut from the training part by the same rule."""
+        first = next(iter(self._splits(train, ctx.rng(f"validation/{self.key}"))))
+        return first.train, first.test
+
+    @abstractmethod
+    def _splits(self, data: Dataset, rng: np.random.Generator) -> Iterator[Split]:
+        """Yours."""
+
+    def describe(self) -> str:
+        """The rule with its numbers, in one sentence, for the protocol card."""
+        return self.summary
