@@ -152,6 +152,10 @@ class Recommender(ABC):
         """Memory and seconds expected. Default: a pass over the data and a block of scores."""
         return Cost(24 * stats.n_interactions + BATCH_BYTES, 0.1 + 1e-7 * stats.n_interactions)
 
+    def wants_validation(self) -> bool:
+        """Whether this instance, with these params, makes use of `validation` in `fit`."""
+        return self.uses_validation
+
     def refit_params(self) -> Params:
         """The params to fit again with on train + validation, without validation (best epoch, learnt weights)."""
         return self.params

@@ -1,0 +1,39 @@
+"""Bring the scores of different models to one scale, user by user."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+Normalisation = Literal["z", "minmax", "rank"]
+
+
+def normalise(scores: np.ndarray, how: Normalisation, ignore: np.ndarray | None = None) -> np.ndarray:
+    """float32 (B, I): every row on one scale.
+
+    z: mean 0 and standard deviation 1. minmax: 0 to 1. rank: 1 for the best down to 0 for the last,
+    equal scores sharing their mean rank. Rows of one value become 0. ignore: bool (B, I), entries (seen items) that do
+    not set the scale; their own values are then meaningless. Cost: a few passes; rank sorts every row.
+    """
+    values = np.asarray(scores, dtype=np.float32)
+    if how == "rank":
+        from scipy.stats import rankdata
+
+        hidden = values if ignore is None else np.where(ignore, -np.inf, values)
+        ranks = rankdata(hidden, axis=1).astype(np.float32)
+        flat = hidden.max(axis=1, keepdims=True) == hidden.min(axis=1, keepdims=True)
+        return np.where(flat, 0, (ranks - 1) / max(1, values.shape[1] - 1)).astype(np.float32)
+    keep = np.ones_like(values, dtype=bool) if ignore is None else ~ignore
+    n = np.maximum(keep.sum(axis=1, keepdims=True), 1)
+    if how == "z":
+        centre = (values * keep).sum(axis=1, keepdims=True) / n
+        values = values - centre
+        spread = np.sqrt((values**2 * keep).sum(axis=1, keepdims=True) / n)
+    else:
+        low = np.where(keep, values, np.inf).min(axis=1, keepdims=True)
+        high = np.where(keep, values, -np.inf).max(axis=1, keepdims=True)
+        low, high = np.where(np.isfinite(low), low, 0), np.where(np.isfinite(high), high, 0)
+        values, spread = values - low, high - low
+    tiny = spread <= 1e-12 * np.maximum(1, np.abs(scores).max(axis=1, keepdims=True, initial=0))
+    return np.where(tiny, 0, values / np.where(tiny, 1, spread)).astype(np.float32)

@@ -1,0 +1,92 @@
+"""Learn how much each part counts, by direct search on the target metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from ..context import RunContext
+from ..data.topk import top_k
+
+KEEP_BEST = 8  # the learnt weights are the mean of the best few: one winner would be picked by luck
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """For V users: items (V, C) codes, -1 where padded; scores (P, V, C) normalised scores of every part;
+    hits (V, C) bool, the item is a held-out relevant one; ideal (V,) the best DCG the user can reach."""
+
+    items: np.ndarray
+    scores: np.ndarray
+    hits: np.ndarray
+    ideal: np.ndarray
+    k: int
+
+    def ndcg(self, weights: np.ndarray) -> float:
+        """Mean NDCG@k of the lists that the weights (P,) give."""
+        fused = np.tensordot(weights.astype(np.float32), self.scores, axes=1)
+        fused[self.items < 0] = -np.inf
+        columns, _ = top_k(fused, self.k)
+        gains = np.take_along_axis(self.hits, np.maximum(columns, 0), axis=1) & (columns >= 0)
+        return float(((gains @ _discounts(self.k)) / self.ideal).mean())
+
+
+def _discounts(k: int) -> np.ndarray:
+    return 1 / np.log2(np.arange(2, k + 2))
+
+
+def collect(part_scores: list[np.ndarray], seen: sparse.csr_matrix, relevant: sparse.csr_matrix, k: int, depth: int) -> Candidates:
+    """The union of the parts' top `depth` unseen items per user. part_scores: P arrays (V, I), normalised."""
+    n_users, n_items = part_scores[0].shape
+    hidden = seen.toarray().astype(bool)
+    tops = [top_k(np.where(hidden, -np.inf, scores), min(depth, n_items))[0] for scores in part_scores]
+    items = np.sort(np.concatenate(tops, axis=1), axis=1)
+    items[:, 1:][items[:, 1:] == items[:, :-1]] = -1
+    items = -np.sort(-items, axis=1)[:, : max(1, int((items >= 0).sum(axis=1).max(initial=1)))]
+    items = np.where(items >= 0, items, np.iinfo(np.int32).max)
+    items.sort(axis=1)  # ascending codes, so that ties go to the lower code as everywhere else
+    items = np.where(items == np.iinfo(np.int32).max, -1, items)
+    at = np.maximum(items, 0)
+    truth = relevant.toarray().astype(bool)
+    sizes = np.minimum(truth.sum(axis=1), k)
+    return Candidates(
+        items=items,
+        scores=np.stack([np.take_along_axis(scores, at, axis=1) for scores in part_scores]),
+        hits=np.take_along_axis(truth, at, axis=1) & (items >= 0),
+        ideal=np.maximum(np.cumsum(_discounts(k))[np.maximum(sizes, 1) - 1], 1e-9),
+        k=k,
+    )
+
+
+def search(candidates: Candidates, ctx: RunContext, samples: int = 48) -> tuple[np.ndarray, float]:
+    """(weights (P,) non-negative with sum 1, their NDCG@k).
+
+    Equal weights, each part alone, random mixtures, then a pattern search around the best with a
+    shrinking step. Cost: about (samples + 40 P) evaluations of V × C × P multiplications.
+    """
+    n_parts = len(candidates.scores)
+    tried: dict[tuple[float, ...], float] = {}
+
+    def score(weights: np.ndarray) -> float:
+        weights = np.maximum(weights, 0)
+        weights = weights / weights.sum() if weights.sum() > 0 else np.full(n_parts, 1 / n_parts)
+        key = tuple(np.round(weights, 4))
+        if key not in tried:
+            ctx.check()
+            tried[key] = candidates.ndcg(np.array(key))
+        return tried[key]
+
+    rng = ctx.rng("fusion weights")
+    for start in [np.full(n_parts, 1 / n_parts), *np.eye(n_parts), *rng.dirichlet(np.ones(n_parts), size=samples * (n_parts > 1))]:
+        score(start)
+    step = 0.2
+    while step > 0.02 and n_parts > 1:
+        best = max(tried, key=tried.get)
+        moves = np.concatenate([np.array(best) + step * np.eye(n_parts), np.array(best) - step * np.eye(n_parts)])
+        if max(score(move) for move in moves) <= tried[best]:
+            step /= 2
+    ranked = sorted(tried, key=tried.get, reverse=True)[:KEEP_BEST]
+    mean = np.mean(ranked, axis=0)
+    return mean / mean.sum(), score(mean)
