@@ -21,13 +21,15 @@ from ..params import Params
 class Split:
     """train: what models learn from; test: what they are judged on. fold: number from 0 of k-fold.
 
-    notes: sentences for the protocol card (what was skipped, how many, why).
+    notes: sentences for the protocol card (what was skipped, how many, why). skipped: reason -> number of
+    interactions that are neither in train nor in test; train + test (+ given) + skipped = all.
     """
 
     train: Dataset
     test: Holdout
     fold: int = 0
     notes: tuple[str, ...] = field(default=())
+    skipped: dict[str, int] = field(default_factory=dict)
 
 
 class Splitter(ABC):
@@ -38,6 +40,7 @@ class Splitter(ABC):
     label: ClassVar[str]
     summary: ClassVar[str]  # one sentence an analyst understands, with when to use it
     needs_time: ClassVar[bool] = False
+    needs_test_file: ClassVar[bool] = False  # the test comes from a second file (`own_test`), not from `splits`
     Params: ClassVar[type[Params]] = Params
 
     def __init__(self, params: Params | None = None, **values: Any) -> None:

@@ -1,0 +1,135 @@
+"""What every metric reads: the lists beside the truth, with the shared counts worked out once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from ..data.holdout import Holdout
+from ..data.topk import TopK
+from ._catalog import Catalog
+
+
+class Lists:
+    """Lists of the users of a holdout, in the holdout's order.
+
+    items: int32 (B, K), best first, -1 where there is nothing (a user without a list has only -1; a repeat
+    within a list counts as nothing). hits: bool (B, K). n_relevant: int64 (B,).
+    """
+
+    def __init__(self, top: TopK, holdout: Holdout, catalog: Catalog) -> None:
+        self.users = holdout.users
+        self.holdout = holdout
+        self.catalog = catalog
+        self.relevant = holdout.relevant
+        self.items = without_repeats(_aligned(top, holdout.users))
+        self.n_relevant = np.diff(self.relevant.indptr).astype(np.int64)
+        self.hits = hit_matrix(self.items, self.relevant)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @cached_property
+    def hits_to(self) -> np.ndarray:
+        """int64 (B, K): hits among the first p + 1 of the list."""
+        return np.cumsum(self.hits, axis=1)
+
+    @cached_property
+    def length_to(self) -> np.ndarray:
+        """int64 (B, K): items among the first p + 1 of the list."""
+        return np.cumsum(self.items >= 0, axis=1)
+
+    @cached_property
+    def gain_to(self) -> np.ndarray:
+        """float (B, K): discounted gain of the first p + 1."""
+        return np.cumsum(self.hits * discounts(self.items.shape[1]), axis=1)
+
+    @cached_property
+    def precision_sum_to(self) -> np.ndarray:
+        """float (B, K): precision at every hit, summed over the first p + 1."""
+        return np.cumsum(self.hits * self.hits_to / np.arange(1, self.items.shape[1] + 1), axis=1)
+
+    @cached_property
+    def seen(self) -> sparse.csr_matrix:
+        """csr (B, I): what each user had before: training history, or the part given of a cold user."""
+        source = self.catalog.seen if self.holdout.given is None else self.holdout.given.matrix("seen")
+        return source[self.users]
+
+    @cached_property
+    def flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(row, position, item) of every item in the lists, row by row."""
+        row, position = np.nonzero(self.items >= 0)
+        return row, position, self.items[row, position]
+
+    def exposure(self, k: int) -> np.ndarray:
+        """int64 (I,): in how many of the lists, cut at k, each item is."""
+        cut = self.items[:, :k]
+        return np.bincount(cut[cut >= 0], minlength=self.catalog.n_items)
+
+    def mean_over_items(self, values: np.ndarray, k: int) -> np.ndarray:
+        """float (B,): mean of values (I,) over the first k of every list; NaN for an empty list."""
+        if "_item_sums" not in self.__dict__:
+            self._item_sums = {}
+        if id(values) not in self._item_sums:
+            padded = np.append(values, 0.0)  # -1 picks the last: nothing adds nothing
+            self._item_sums[id(values)] = (values, np.cumsum(padded[self.items], axis=1))
+        return divide(self._item_sums[id(values)][1][:, k - 1], self.length_to[:, k - 1])
+
+    def single(self, matrix: np.ndarray, k: int) -> np.ndarray:
+        """(B,) column k - 1 of a running (B, K) table."""
+        return matrix[:, k - 1]
+
+
+def _aligned(top: TopK, users: np.ndarray) -> np.ndarray:
+    """int32 (B, k): the list of every user; -1 for users without one."""
+    if len(top.users) == len(users) and np.array_equal(top.users, users):
+        return top.items
+    out = np.full((len(users), top.k), -1, dtype=np.int32)
+    order = np.argsort(top.users, kind="stable")
+    at = np.searchsorted(top.users, users, sorter=order)
+    at = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros(len(users), np.int64)
+    found = top.users[at] == users if len(order) else np.zeros(len(users), bool)
+    out[found] = top.items[at[found]]
+    return out
+
+
+def without_repeats(items: np.ndarray) -> np.ndarray:
+    """The lists with -1 where an item already stood higher up."""
+    order = np.argsort(items, axis=1, kind="stable")
+    ranked = np.take_along_axis(items, order, axis=1)
+    repeat = np.zeros(items.shape, dtype=bool)
+    repeat[:, 1:] = (ranked[:, 1:] == ranked[:, :-1]) & (ranked[:, 1:] >= 0)
+    if not repeat.any():
+        return items
+    out = np.empty_like(items)
+    np.put_along_axis(out, order, np.where(repeat, -1, ranked), axis=1)
+    return out
+
+
+def hit_matrix(items: np.ndarray, relevant: sparse.csr_matrix) -> np.ndarray:
+    """bool (B, K): whether each item is among its row's relevant ones. Cost: B × K look-ups in a sorted array."""
+    return np.isin(_keys(items, relevant.shape[1]), relevant_keys(relevant), assume_unique=False, kind="sort") if relevant.nnz else items < -1
+
+
+def relevant_keys(relevant: sparse.csr_matrix) -> np.ndarray:
+    """int64 (nnz,): row · I + item."""
+    row = np.repeat(np.arange(relevant.shape[0], dtype=np.int64), np.diff(relevant.indptr))
+    return row * relevant.shape[1] + relevant.indices
+
+
+def _keys(items: np.ndarray, n_items: int) -> np.ndarray:
+    keys = np.arange(len(items), dtype=np.int64)[:, None] * n_items + items
+    return np.where((items >= 0) & (items < n_items), keys, -1)
+
+
+def discounts(k: int) -> np.ndarray:
+    """float (k,): 1 / log2(position + 1), positions from 1."""
+    return 1.0 / np.log2(np.arange(2, k + 2))
+
+
+def divide(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """top / bottom, NaN where bottom is 0."""
+    bottom = np.asarray(bottom, dtype=np.float64)
+    return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=bottom != 0)
