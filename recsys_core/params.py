@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import operator
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticCustomError, PydanticUndefined
 
 from .errors import ParamError
 
 Scale = Literal["linear", "log"]
+_INSIDE = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
 PRESETS = ("fast", "balanced", "thorough")
 
 
@@ -30,6 +32,18 @@ class Params(BaseModel):
     """Base of all parameter sets: frozen, unknown names refused, defaults validated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _inside_bounds(cls, value: Any, info: ValidationInfo) -> Any:
+        """Bounds of numbers; "auto" and None pass (pydantic's own bounds would fail on them)."""
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            extra = cls.model_fields[info.field_name].json_schema_extra
+            bounds = extra.get("bounds", {}) if isinstance(extra, dict) else {}
+            for name, limit in bounds.items():
+                if not _INSIDE[name](value, limit):
+                    raise PydanticCustomError("out_of_bounds", "outside its bounds")
+        return value
 
     def with_(self, **changes: Any) -> typing.Self:
         """A validated copy with some values changed."""
@@ -64,7 +78,7 @@ def param(
     if thorough is not None:
         extra["thorough"] = thorough
     bounds = {n: v for n, v in dict(ge=ge, gt=gt, le=le, lt=lt).items() if v is not None}
-    return Field(default, title=label, description=help, json_schema_extra={"hints": extra, "bounds": bounds}, **bounds)
+    return Field(default, title=label, description=help, json_schema_extra={"hints": extra, "bounds": bounds})
 
 
 @dataclass(frozen=True)
