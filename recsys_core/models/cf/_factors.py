@@ -1,0 +1,246 @@
+"""What all factor models share: scores, fast top-k, fold-in in batches, similar items, save and load."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ...context import RunContext
+from ...data.dataset import Dataset, DatasetStats
+from ...data.histories import Histories
+from ...data.topk import top_k
+from .._base import Recommender
+
+BLOCK_BYTES = 4 * 2**20  # a block of scores: small enough to stay in the cache between its passes
+PADDED_BYTES = 32 * 2**20  # item vectors gathered at once during fold-in
+
+
+class FactorModel(Recommender):
+    """A user and an item are vectors; the score is their product, plus the item's bias if it has one.
+
+    Shapes: user_factors float32 (U, F), item_factors float32 (I, F), item_bias float32 (I,) or None.
+    A model writes `_fit` (ending in `_learned`) and `_fold_in`.
+    """
+
+    family = "Matrix factorisation"
+    user_factors: np.ndarray
+    item_factors: np.ndarray
+    item_bias: np.ndarray | None = None
+
+    def _learned(self, user_factors: np.ndarray, item_factors: np.ndarray, item_bias: np.ndarray | None = None) -> None:
+        """Keep what was learnt and the arrays scoring runs on."""
+        self.user_factors = np.ascontiguousarray(user_factors, dtype=np.float32)
+        self.item_factors = np.ascontiguousarray(item_factors, dtype=np.float32)
+        self.item_bias = None if item_bias is None else np.ascontiguousarray(item_bias, dtype=np.float32)
+        # A bias is one more factor that every user has with weight 1: one matrix product scores it all.
+        bias = [] if self.item_bias is None else [self.item_bias[:, None]]
+        self._catalogue = np.ascontiguousarray(np.hstack([self.item_factors, *bias]))
+
+    def _queries(self, vectors: np.ndarray) -> np.ndarray:
+        """(B, F) user vectors -> (B, F or F + 1) to multiply the catalogue with."""
+        vectors = np.asarray(vectors, dtype=np.float32)
+        return vectors if self.item_bias is None else np.hstack([vectors, np.ones((len(vectors), 1), np.float32)])
+
+    @abstractmethod
+    def _fold_in(self, histories: Histories) -> np.ndarray:
+        """float (B, F): the user vectors of histories, none of them empty."""
+
+    def _scores(self, users: np.ndarray) -> np.ndarray:
+        return self._queries(self.user_factors[users]) @ self._catalogue.T
+
+    def _history_scores(self, histories: Histories) -> np.ndarray:
+        return self._queries(self._fold_in(histories)) @ self._catalogue.T
+
+    def _topk(self, users: np.ndarray, k: int, seen: sparse.csr_matrix | None, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        return factor_topk(self._queries(self.user_factors[users]), self._catalogue, k, seen, allowed)
+
+    def _similar(self, items: np.ndarray) -> np.ndarray:
+        lengths = np.linalg.norm(self.item_factors, axis=1, keepdims=True)
+        unit = self.item_factors / np.where(lengths > 0, lengths, 1)
+        return unit[items] @ unit.T
+
+    def _state(self) -> dict[str, Any]:
+        bias = {} if self.item_bias is None else {"item_bias": self.item_bias}
+        return {"user_factors": self.user_factors, "item_factors": self.item_factors} | bias
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._learned(state["user_factors"], state["item_factors"], state.get("item_bias"))
+
+
+# ---- top-k ---------------------------------------------------------------------------------------
+def factor_topk(
+    queries: np.ndarray,
+    catalogue: np.ndarray,
+    k: int,
+    seen: sparse.csr_matrix | None = None,
+    allowed: np.ndarray | None = None,
+    threads: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(items, scores) of the k best products of each query with the catalogue; ties by item code.
+
+    Shapes: queries (B, F), catalogue (I, F), seen csr (B, I), allowed bool (I,) -> int32 (B, k) with -1
+    and float32 (B, k) with NaN where nothing is left.
+    Cost: B × I × F multiplications and three passes over B × I scores, a few MiB of them at a time.
+    """
+    codes = None
+    if allowed is not None:
+        codes = np.flatnonzero(allowed)
+        catalogue = catalogue[codes]
+        seen = None if seen is None else seen[:, codes]
+    n_rows, n_items = len(queries), len(catalogue)
+    items = np.full((n_rows, k), -1, dtype=np.int32)
+    scores = np.full((n_rows, k), np.nan, dtype=np.float32)
+    if n_items == 0:
+        return items, scores
+    rows = int(np.clip(BLOCK_BYTES // (4 * n_items), 8, 4096))
+    blocks = [slice(start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)]
+    run = partial(_rank_block, queries, np.ascontiguousarray(catalogue).T, k, seen, items, scores)
+    threads = min(threads or usable_threads(), len(blocks))
+    if threads <= 1:
+        for block in blocks:
+            run(block)
+    else:
+        with single_threaded_blas(), ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, blocks))
+    if codes is not None:
+        items = np.where(items >= 0, codes[items], -1).astype(np.int32)
+    return items, scores
+
+
+def _rank_block(queries, by_item, k, seen, items, scores, rows: slice) -> None:
+    block = queries[rows] @ by_item
+    if seen is not None:
+        start, stop = seen.indptr[rows.start], seen.indptr[rows.stop]
+        block[np.repeat(np.arange(len(block)), np.diff(seen.indptr[rows.start : rows.stop + 1])), seen.indices[start:stop]] = -np.inf
+    items[rows], scores[rows] = best_of_rows(block, k)
+
+
+def best_of_rows(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same answer as `data.topk.top_k`, several times faster for long rows.
+
+    The k-th largest of the maxima of many column groups is never above the k-th largest score, and
+    hardly below it: only columns that reach it, little more than k, are sorted.
+    """
+    n_rows, n_columns = scores.shape
+    groups = max(256, 8 * k)
+    depth = n_columns // groups
+    if depth < 4:
+        return top_k(scores, k)
+    maxima = scores[:, : depth * groups].reshape(n_rows, depth, groups).max(axis=1)
+    floor = np.partition(np.nan_to_num(maxima, nan=-np.inf, neginf=-np.inf, posinf=np.inf), groups - k, axis=1)[:, groups - k]
+    floor = np.maximum(floor, np.finfo(np.float32).min)  # -inf marks what may not be recommended
+    found = np.flatnonzero(scores >= floor[:, None])
+    row = found // n_columns
+    value = scores.reshape(-1)[found]
+    order = np.lexsort((-value, row))  # stable: equal scores stay in item order
+    found, row, value = found[order], row[order], value[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, np.arange(n_rows))[row]
+    keep = rank < k
+    items = np.full((n_rows, k), -1, dtype=np.int32)
+    best = np.full((n_rows, k), np.nan, dtype=np.float32)
+    items[row[keep], rank[keep]] = found[keep] - row[keep] * n_columns
+    best[row[keep], rank[keep]] = value[keep]
+    return items, best
+
+
+# ---- fold-in -------------------------------------------------------------------------------------
+def positives(histories: Histories, data: Dataset) -> sparse.csr_matrix:
+    """csr float32 (B, I): the items of each history that count as positives, with their summed values.
+
+    With a threshold only entries that reach it count. A row where none does (hand-picked items carry no
+    rating) counts whole: a list from what is known beats no list.
+    """
+    keep = np.ones(len(histories.items), dtype=bool)
+    row = histories.row
+    if data.threshold is not None:
+        relevant = histories.values >= data.threshold
+        any_relevant = np.bincount(row[relevant], minlength=len(histories)) > 0
+        keep = relevant | ~any_relevant[row]
+    shape = (len(histories), data.n_items)
+    out = sparse.csr_matrix((histories.values[keep], (row[keep], histories.items[keep])), shape=shape, dtype=np.float32)
+    out.sum_duplicates()
+    return out
+
+
+def padded_groups(matrix: sparse.csr_matrix, n_factors: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Rows of like length together: (rows (b,), columns (b, L), values (b, L)), padded with column 0 and value NaN.
+
+    Rows are grouped by the power of two above their length, so at most half of a block is padding.
+    """
+    lengths = np.diff(matrix.indptr)
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    if not len(order):
+        return
+    size = np.ceil(np.log2(lengths[order])).astype(int)
+    for group in np.split(order, np.flatnonzero(np.diff(size)) + 1):
+        width = int(lengths[group[-1]])
+        step = max(1, PADDED_BYTES // (8 * width * max(n_factors, 1)))
+        for start in range(0, len(group), step):
+            rows = group[start : start + step]
+            at = np.arange(width)[None, :]
+            real = at < lengths[rows][:, None]
+            place = np.where(real, matrix.indptr[rows][:, None] + at, 0)
+            yield rows, np.where(real, matrix.indices[place], 0), np.where(real, matrix.data[place], np.nan)
+
+
+def weighted_ridge(
+    item_factors: np.ndarray,
+    gram: np.ndarray,
+    matrix: sparse.csr_matrix,
+    outer_weights: Callable[[np.ndarray], np.ndarray],
+    targets: Callable[[np.ndarray], np.ndarray],
+    ctx: RunContext | None = None,
+) -> np.ndarray:
+    """float32 (B, F): per row the solution x of (gram + Σ w_j y_j y_jᵀ) x = Σ t_j y_j over its columns j.
+
+    w = outer_weights(value), t = targets(value). gram (F, F) holds what all rows share.
+    Cost: nnz × F² + B × F³ / 3 multiplications; 32 MiB of gathered vectors at a time.
+    """
+    out = np.zeros((matrix.shape[0], item_factors.shape[1]), dtype=np.float32)
+    wide = item_factors.astype(np.float64)
+    for rows, columns, values in padded_groups(matrix, wide.shape[1]):
+        if ctx is not None:
+            ctx.check()
+        real = ~np.isnan(values)
+        values = np.where(real, values, 0)
+        vectors = wide[columns]  # (b, L, F)
+        weights = np.where(real, outer_weights(values), 0)
+        left = gram + np.swapaxes(vectors * weights[..., None], 1, 2) @ vectors  # (b, F, F)
+        right = np.einsum("bl,blf->bf", np.where(real, targets(values), 0), vectors)
+        out[rows] = np.linalg.solve(left, right[..., None])[..., 0]
+    return out
+
+
+# ---- sizes and threads ---------------------------------------------------------------------------
+def auto_factors(stats: DatasetStats, largest: int = 128) -> int:
+    """A power of two that grows with the square root of the data: 32 for 100 thousand interactions, 128 for 1 million."""
+    return int(2 ** np.clip(np.round(np.log2(max(1.0, stats.n_interactions) ** 0.5 / 8)), 4, np.log2(largest)))
+
+
+def factor_bytes(stats: DatasetStats, factors: int) -> int:
+    """Bytes of both factor matrices in float32."""
+    return 4 * (stats.n_users + stats.n_items) * factors
+
+
+def usable_threads() -> int:
+    """Threads for scoring: OMP_NUM_THREADS where it is set, as every other numeric library here has it, else the cores."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else RunContext().n_threads
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """implicit and the scoring blocks bring their own threads: a BLAS that adds more makes them up to 10 × slower."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        yield

@@ -1,0 +1,170 @@
+"""Alternating least squares on implicit feedback."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from ...context import RunContext
+from ...data.dataset import Dataset, DatasetStats
+from ...data.histories import Histories
+from ...data.holdout import Holdout
+from ...params import Params, param
+from .._base import Cost, Explanation, Source
+from ._factors import FactorModel, auto_factors, factor_bytes, positives, single_threaded_blas, weighted_ridge
+
+
+class ALS(FactorModel):
+    """Weighted matrix factorisation: every pair is fitted, observed ones with confidence 1 + alpha × weight.
+
+    Source: Hu, Koren, Volinsky 2008, Collaborative Filtering for Implicit Feedback Datasets, eq. 3-5;
+    fitted with the conjugate-gradient solver of implicit (Takács, Pilászy, Tikk 2011).
+    Differs: after the last iteration all user vectors are solved exactly from the final item vectors, so
+    a training user and a new user with the same history get the same list, and explanations are exact.
+    Cost: an iteration takes about 24 × nnz × F + 12 × (U + I) × F² operations; memory 8 × (U + I) × F bytes
+    beside two copies of the interactions. 20 million interactions × 64 factors: 4 s an iteration.
+    """
+
+    key = "als"
+    label = "ALS"
+    summary = "A fast, dependable all-rounder for clicks, plays and purchases, and one of the few that scales to millions of users."
+    source = Source(
+        "Hu, Koren, Volinsky: Collaborative Filtering for Implicit Feedback Datasets, 2008", "https://doi.org/10.1109/ICDM.2008.22"
+    )
+
+    class Params(Params):
+        factors: int | Literal["auto"] = param(
+            "auto",
+            label="Factors",
+            help="How many hidden tastes describe a user. More can tell finer differences, but need more data.",
+            ge=1,
+            le=1024,
+            tune=(16, 256, "log"),
+            fast=16,
+        )
+        regularization: float | Literal["auto"] = param(
+            "auto",
+            label="Regularisation",
+            help="How strongly the model is held back from fitting chance. Raise it for small or noisy data.",
+            ge=0,
+            le=100_000,
+            tune=(0.5, 200, "log"),
+        )
+        alpha: float = param(
+            4.0,
+            label="Confidence of an interaction",
+            help="How much more an observed interaction counts than an unobserved one.",
+            gt=0,
+            le=10_000,
+            tune=(0.5, 40, "log"),
+        )
+        weighting: Literal["binary", "log", "linear"] | Literal["auto"] = param(
+            "auto",
+            label="Weight of repeated interactions",
+            help="Whether 100 plays count more than one: binary = no, log = a little, linear = in proportion. Auto: log for counts, binary for ratings.",
+        )
+        iterations: int = param(
+            15, label="Iterations", help="How often users and items are fitted in turn.", ge=1, le=500, tune=(5, 50, "linear"), fast=8, thorough=30
+        )
+
+    params: Params
+    resolved: Params
+    weight_scale: float = 1.0
+
+    @classmethod
+    def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
+        # Regularisation cuts off the singular values that chance alone would give: √density × (√U + √I).
+        noise = np.sqrt(stats.density) * (np.sqrt(stats.n_users) + np.sqrt(stats.n_items))
+        return {
+            "factors": auto_factors(stats),
+            "regularization": float(f"{max(0.1, 2.2 * noise):.3g}"),
+            "weighting": "binary" if stats.has_ratings else "log",
+        }
+
+    def cost(self, stats: DatasetStats) -> Cost:
+        p = self.resolve(stats)
+        operations = p.iterations * (24 * stats.n_interactions * p.factors + 12 * (stats.n_users + stats.n_items) * p.factors**2)
+        memory = 2 * factor_bytes(stats, p.factors) + 24 * stats.n_interactions + 2**26
+        return Cost(memory, 0.3 + operations / 3e9, f"grows with interactions × {p.factors} factors × {p.iterations} iterations")
+
+    def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
+        from implicit.cpu.als import AlternatingLeastSquares
+
+        p = self.resolved
+        weights = data.matrix("count")
+        self.weight_scale = float(weights.data.mean()) if weights.nnz else 1.0
+        confidence = weights.copy()
+        confidence.data = 1 + self._extra_confidence(weights.data)
+
+        def after_iteration(iteration: int, seconds: float, loss: float) -> None:
+            left = p.iterations - iteration - 1
+            ctx.report(
+                "fit",
+                (iteration + 1) / p.iterations,
+                epoch=iteration + 1,
+                epochs=p.iterations,
+                metrics={"loss": float(loss)},
+                seconds_left=left * seconds,
+            )
+
+        with single_threaded_blas():
+            solver = AlternatingLeastSquares(
+                factors=p.factors,
+                regularization=p.regularization,
+                alpha=1.0,
+                iterations=p.iterations,
+                calculate_training_loss=True,
+                num_threads=ctx.n_threads,
+                random_state=ctx.seed_for("als") % 2**32,
+            )
+            solver.fit(confidence, show_progress=False, callback=after_iteration)
+        self._learned(solver.user_factors, solver.item_factors)
+        self._learned(self._solve(data.histories(), ctx), solver.item_factors)
+
+    def _learned(self, user_factors: np.ndarray, item_factors: np.ndarray, item_bias: np.ndarray | None = None) -> None:
+        super()._learned(user_factors, item_factors, item_bias)
+        wide = self.item_factors.astype(np.float64)
+        self._gram = wide.T @ wide + self.resolved.regularization * np.eye(wide.shape[1])
+
+    def _extra_confidence(self, values: np.ndarray) -> np.ndarray:
+        """alpha × weight of an interaction: what its confidence has above an unobserved pair's 1."""
+        if self.resolved.weighting == "binary":
+            weight = np.ones_like(values)
+        elif self.resolved.weighting == "log":
+            weight = np.log2(1 + np.maximum(values, 0))  # 1 for a value of 1
+        else:
+            weight = np.maximum(values, 0) / max(self.weight_scale, 1e-12)
+        return self.resolved.alpha * weight
+
+    def _solve(self, histories: Histories, ctx: RunContext | None = None) -> np.ndarray:
+        known = positives(histories, self.fitted)
+        return weighted_ridge(self.item_factors, self._gram, known, self._extra_confidence, lambda v: 1 + self._extra_confidence(v), ctx)
+
+    def _fold_in(self, histories: Histories) -> np.ndarray:
+        """Eq. 4: x = (YᵀY + Yᵀ(C - 1)Y + λ)⁻¹ Yᵀ C p."""
+        return self._solve(histories)
+
+    def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
+        """Section 5: the score is a sum over the history, Σ_j c_j · y_iᵀ W y_j with W = (Yᵀ C Y + λ)⁻¹."""
+        row = positives(history, self.fitted)
+        extra = self._extra_confidence(row.data).astype(np.float64)
+        vectors = self.item_factors[row.indices].astype(np.float64)  # (n, F)
+        system = self._gram + (vectors * extra[:, None]).T @ vectors
+        contributions = (1 + extra) * (vectors @ np.linalg.solve(system, self.item_factors[item].astype(np.float64)))
+        best = np.argsort(-contributions, kind="stable")[:k]
+        return Explanation(
+            kind="history",
+            refs=tuple(int(code) for code in row.indices[best]),
+            contributions=tuple(float(part) for part in contributions[best]),
+            total=float(contributions.sum()),
+            exact=True,
+            method="The score is a sum of one part for each item of the history (Hu, Koren, Volinsky 2008, section 5).",
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"weight_scale": self.weight_scale}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.weight_scale = state["weight_scale"]
+        super()._restore(state)
