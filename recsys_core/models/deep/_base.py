@@ -1,0 +1,176 @@
+"""What every deep model shares: training settings, early stopping, weights on disk, leave-one-out reasons."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from scipy import sparse
+
+from ...context import RunContext
+from ...data.dataset import Dataset
+from ...data.histories import Histories
+from ...data.holdout import Holdout
+from ...params import Params, param
+from .._base import Explanation, Recommender
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ...nn.batches import IndexBatches
+
+LEFT_OUT_AT_MOST = 200  # most recent history items tried in an explanation
+
+
+class TrainingParams(Params):
+    """Settings of the training loop."""
+
+    epochs: int = param(
+        200,
+        ge=1,
+        le=5000,
+        label="Passes over the data, at most",
+        help="How often the model goes through the data. Training stops earlier when the validation lists no longer improve.",
+    )
+    patience: int = param(
+        10,
+        ge=0,
+        le=500,
+        label="Patience",
+        help="Stop after this many passes without a better validation result. 0 = never stop early.",
+        advanced=True,
+    )
+    learning_rate: float = param(
+        0.001,
+        gt=0,
+        le=1,
+        label="Learning rate",
+        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
+        tune=(1e-4, 1e-2, "log"),
+    )
+    batch_size: int | Literal["auto"] = param(
+        "auto",
+        ge=1,
+        le=1_000_000,
+        label="Batch size",
+        help="How many examples one learning step looks at. Automatic: by the size of the data.",
+        advanced=True,
+    )
+    weight_decay: float = param(
+        0.0,
+        ge=0,
+        le=1,
+        label="Weight decay",
+        help="Pulls all weights towards zero; raise it when the validation result falls while the loss still improves.",
+        tune=(1e-7, 1e-2, "log"),
+        advanced=True,
+    )
+
+
+class DeepRecommender(Recommender):
+    """A network trained by `nn.loop.train`. A model writes `_build`, `_objective` and `_history_scores`."""
+
+    family = "Deep"
+    uses_validation = True
+    Params = TrainingParams
+
+    network: nn.Module
+    best_epoch: int | None = None
+
+    # ---- what a deep model writes ----------------------------------------------------------------
+    @abstractmethod
+    def _build(self, n_users: int, n_items: int) -> nn.Module:
+        """The untrained network of `self.resolved`."""
+
+    @abstractmethod
+    def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
+        """(batches, loss(index, step)) of the training set."""
+
+    def _after_fit(self, data: Dataset, ctx: RunContext) -> None:
+        """What scoring needs beside the weights. Also called before each validation."""
+
+    # ---- shared ----------------------------------------------------------------------------------
+    def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
+        from ...nn.loop import TrainSettings, train
+        from ...nn.runtime import find_device, seeded
+        from ...nn.validation import VALIDATION_K, VALIDATION_USERS, mean_ndcg
+
+        device, p = find_device(ctx.device), self.resolved
+        with seeded(ctx.seed_for("weights")):
+            self.network = self._build(data.n_users, data.n_items).to(device)
+        batches, loss = self._objective(data, device)
+        settings = TrainSettings(p.epochs, p.learning_rate, p.weight_decay, patience=p.patience)
+        validate = None
+        if validation is not None and len(validation.users):
+            sample = validation.sample(VALIDATION_USERS, ctx.rng("validation users"))
+
+            def validate() -> float:
+                self._after_fit(data, ctx)
+                return mean_ndcg(self.recommend_holdout(sample, VALIDATION_K), sample)
+
+        trained = train(self.network, batches, loss, settings, ctx, validate=validate, metric=f"ndcg@{VALIDATION_K}")
+        self.network.cpu()
+        self._after_fit(data, ctx)
+        self.best_epoch = trained.best_epoch
+        if trained.best_score is not None:
+            why = f"no better for {p.patience} passes" if trained.stopped_early else "all passes done"
+            self.notes.append(
+                f"Best of {len(trained.history)} passes: number {trained.best_epoch}, "
+                f"validation NDCG@{VALIDATION_K} {trained.best_score:.4f} ({why}); its weights are kept."
+            )
+
+    def refit_params(self) -> Params:
+        if self.best_epoch is None:
+            return self.params
+        return self.resolved.with_(epochs=self.best_epoch, patience=0)
+
+    def _state(self) -> dict[str, Any]:
+        return {f"network.{name}": value for name, value in self.network.state_dict().items()} | {"best_epoch": self.best_epoch}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        import torch
+
+        self.best_epoch = state["best_epoch"]
+        self.network = self._build(self.fitted.n_users, self.fitted.n_items)
+        prefix = "network."
+        weights = {name.removeprefix(prefix): torch.as_tensor(value) for name, value in state.items() if name.startswith(prefix)}
+        self.network.load_state_dict(weights)
+        self.network.eval()
+
+    def _positives(self, histories: Histories) -> sparse.csr_matrix:
+        """csr (B, I) of what each history liked: values at or above the training threshold; all of a
+        history that has none (a list of picks carries no ratings)."""
+        threshold = self.fitted.threshold
+        if threshold is None:
+            return histories.matrix(self.fitted.n_items)
+        row, liked = histories.row, histories.values >= threshold
+        liked |= np.bincount(row, weights=liked, minlength=len(histories))[row] == 0
+        kept = Histories.from_rows(len(histories), row[liked], histories.items[liked], histories.values[liked])
+        return kept.matrix(self.fitted.n_items)
+
+    def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
+        """Leave one out: how much the item's score falls when one history item is forgotten."""
+        recent = np.unique(history.last(LEFT_OUT_AT_MOST).items)
+        n = len(history.items)
+        which, without = np.nonzero(recent[:, None] != history.items[None, :])
+        rows = np.concatenate([np.zeros(n, np.int64), which + 1])
+        entries = np.concatenate([np.arange(n), without])
+        versions = Histories.from_rows(len(recent) + 1, rows, history.items[entries], history.values[entries])
+        score = self._scores_of_item(versions, item)
+        fall = score[0] - score[1:]
+        order = np.argsort(-fall, kind="stable")[:k]
+        return Explanation(
+            kind="history",
+            refs=tuple(int(i) for i in recent[order]),
+            contributions=tuple(float(x) for x in fall[order]),
+            total=float(score[0]),
+            exact=False,
+            method=f"How much the score of the item falls when one history item is left out ({len(recent)} most recent items tried, one at a time).",
+        )
+
+    def _scores_of_item(self, histories: Histories, item: int) -> np.ndarray:
+        """float (B,): one item's score for each history, in blocks."""
+        parts = [self._from_histories(histories.take(np.arange(rows.start, rows.stop)))[:, item] for rows in self._batches(len(histories))]
+        return np.concatenate(parts)
