@@ -8,8 +8,9 @@ same arguments give the same bytes. Any size from 1 thousand to 50 million rows.
 How a row comes about: session starts follow a daily and weekly rhythm over 18 months; each session
 belongs to a reader who has already joined; the reader's mix of tastes (which drifts from an early to a
 late mix) gives the mood of the session; a visit picks a book of that taste by a power law, sometimes a
-new release, sometimes the next book of a series, sometimes what everybody buys; a visit is a view, and may go
-on to a cart and a purchase; some purchases are rated. Cost: 10 million rows in some 10 seconds and half a GB: arrays of one entry per session and per visit are held, rows only one chunk at a time.
+new release, sometimes the next book of a series, sometimes what everybody buys; a visit is a view, and
+may go on to a cart and a purchase; some purchases are rated. Cost: 10 million rows in some 10 seconds
+and half a GB: arrays of one entry per session and per visit are held, rows only one chunk at a time.
 """
 
 from __future__ import annotations
