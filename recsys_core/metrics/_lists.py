@@ -63,6 +63,20 @@ class Lists:
         row, position = np.nonzero(self.items >= 0)
         return row, position, self.items[row, position]
 
+    @cached_property
+    def hit_popular_place(self) -> np.ndarray:
+        """int64 (B, K): for hits, the item's place (from 0) among the user's unseen items by popularity; else 0."""
+        row, column = np.nonzero(self.hits)
+        rank = self.catalog.popularity_rank
+        n = self.catalog.n_items
+        seen_row = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.seen.indptr))
+        seen_keys = np.sort(seen_row * n + rank[self.seen.indices])
+        own = rank[self.items[row, column]]
+        above = np.searchsorted(seen_keys, row * n + own) - np.searchsorted(seen_keys, row * n)
+        out = np.zeros(self.hits.shape, dtype=np.int64)
+        out[row, column] = own - above
+        return out
+
     def exposure(self, k: int) -> np.ndarray:
         """int64 (I,): in how many of the lists, cut at k, each item is."""
         cut = self.items[:, :k]
@@ -76,10 +90,6 @@ class Lists:
             padded = np.append(values, 0.0)  # -1 picks the last: nothing adds nothing
             self._item_sums[id(values)] = (values, np.cumsum(padded[self.items], axis=1))
         return divide(self._item_sums[id(values)][1][:, k - 1], self.length_to[:, k - 1])
-
-    def single(self, matrix: np.ndarray, k: int) -> np.ndarray:
-        """(B,) column k - 1 of a running (B, K) table."""
-        return matrix[:, k - 1]
 
 
 def _aligned(top: TopK, users: np.ndarray) -> np.ndarray:
@@ -110,11 +120,16 @@ def without_repeats(items: np.ndarray) -> np.ndarray:
 
 def hit_matrix(items: np.ndarray, relevant: sparse.csr_matrix) -> np.ndarray:
     """bool (B, K): whether each item is among its row's relevant ones. Cost: B × K look-ups in a sorted array."""
-    return np.isin(_keys(items, relevant.shape[1]), relevant_keys(relevant), assume_unique=False, kind="sort") if relevant.nnz else items < -1
+    if relevant.nnz == 0:
+        return np.zeros(items.shape, dtype=bool)
+    known, wanted = relevant_keys(relevant), _keys(items, relevant.shape[1])
+    return known[np.minimum(np.searchsorted(known, wanted), len(known) - 1)] == wanted
 
 
 def relevant_keys(relevant: sparse.csr_matrix) -> np.ndarray:
-    """int64 (nnz,): row · I + item."""
+    """int64 (nnz,), rising: row · I + item."""
+    if not relevant.has_sorted_indices:
+        relevant = relevant.sorted_indices()
     row = np.repeat(np.arange(relevant.shape[0], dtype=np.int64), np.diff(relevant.indptr))
     return row * relevant.shape[1] + relevant.indices
 
