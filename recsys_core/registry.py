@@ -3,12 +3,17 @@
 A plug-in kind is one or more packages and a base class. Each module whose name does not start with
 "_" holds one subclass whose `key` equals the module's name. Modules are imported when first asked for;
 none may import torch, implicit or scikit-learn at the top, so that listing stays cheap.
+
+Plug-ins of your own: `RECSYS_PLUGINS=my_models,my_other_module` names importable modules that call
+`register(...)`; the app, the command line and every worker process import them when they first list
+or look up a plug-in.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import pkgutil
 from functools import cache
 from typing import Any
@@ -20,6 +25,7 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
     "model": (("recsys_core.models", "recsys_core.fusion"), "recsys_core.models._base:Recommender"),
     "splitter": (("recsys_core.splitting",), "recsys_core.splitting._base:Splitter"),
     "metric": (("recsys_core.metrics",), "recsys_core.metrics._base:Metric"),
+    "job": (("recsys_core.jobs.handlers",), "recsys_core.jobs.handlers._base:Handler"),
 }
 _outside: dict[str, dict[str, Any]] = {}
 
@@ -32,6 +38,15 @@ def register(kind: str, plugin: Any) -> Any:
 
 def unregister(kind: str, key: str) -> None:
     _outside.get(kind, {}).pop(key, None)
+
+
+@cache
+def _import_outside(names: str) -> None:
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise NotFound(f"RECSYS_PLUGINS names the module '{name}', which cannot be imported: {error}.", "Check its name and PYTHONPATH.") from None
 
 
 @cache
@@ -49,11 +64,13 @@ def _modules(kind: str) -> dict[str, str]:
 
 def keys(kind: str) -> list[str]:
     """All keys of a kind, sorted."""
+    _import_outside(os.environ.get("RECSYS_PLUGINS", ""))
     return sorted({*_modules(kind), *_outside.get(kind, {})})
 
 
 def get(kind: str, key: str) -> Any:
     """The plug-in class of a key. Raises NotFound with the closest known key."""
+    _import_outside(os.environ.get("RECSYS_PLUGINS", ""))
     if key in _outside.get(kind, {}):
         return _outside[kind][key]
     path = _modules(kind).get(key)

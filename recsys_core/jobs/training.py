@@ -1,0 +1,278 @@
+"""`train_run`: the one way a run comes into being, for the worker, the command line and the tests.
+
+Fit (with validation where the model makes use of it, then again on all of train), recommend for every
+test user, measure, write the run folder. The test is read once, after fitting.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import registry
+from ..context import RunContext
+from ..data.dataset import Dataset
+from ..data.holdout import Holdout
+from ..data.topk import TopK
+from ..errors import Unsupported
+from ..metrics import Catalog, Evaluation, evaluate
+from ..models._base import Recommender
+from ..splitting._base import Split
+from ..store.entries import RunEntry
+from ..store.files import now, plain, staged_folder, unique_name, write_json
+from ..store.workspace import Workspace
+from .job import epochs_of
+from .machine import machine, peak_rss_bytes, versions
+from .memory import require_memory
+from .sources import Fold, FilesSource, RuleSource, SplitSource, phase
+from .spec import TrainSpec
+
+FIT_SHARE = 0.85  # of the progress bar; the rest is recommending and measuring
+
+
+@dataclass
+class Clock:
+    """Seconds by stage, summed over folds, and the epochs seen on the way."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: {"fit": 0.0, "recommend": 0.0, "evaluate": 0.0})
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def timed(self, stage: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+
+@dataclass
+class Trained:
+    """One fold: the model as used for its lists, as fitted beside validation (or None), lists, figures."""
+
+    model: Recommender
+    fit_model: Recommender | None
+    split: Split
+    top: TopK
+    evaluation: Evaluation
+    n_validation: int
+
+
+def train_in_workspace(workspace: Workspace, spec: TrainSpec, ctx: RunContext) -> RunEntry:
+    """Train a spec on a dataset of the workspace, unless its run is there."""
+    spec = spec.model_copy(update={"dataset": workspace.dataset(spec.dataset).id})
+    if workspace.has_run(spec.run_id):
+        return workspace.run(spec.run_id)
+    ctx = replace(ctx, seed=spec.seed, load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
+    ctx.report("Reading the data", 0.0)
+    source = RuleSource(workspace.dataset(spec.dataset).load(), spec.splitter())
+    name = unique_name(spec.title, (run.name for run in workspace.runs()))
+    with staged_folder(workspace.run_folder(spec.run_id)) as folder:
+        train_run(spec, source, folder, ctx, run_id=spec.run_id, name=name)
+    return workspace.run(spec.run_id)
+
+
+def train_run(
+    spec: TrainSpec, source: SplitSource, out_dir: Path, ctx: RunContext, *, run_id: str = "", name: str = "", keep: Callable[[Trained], None] | None = None
+) -> dict[str, Any]:
+    """Train, recommend, measure; write the run into `out_dir` (made if need be); returns the manifest.
+
+    k-fold trains every fold and pools the users' figures; model and lists kept are those of fold 0.
+    keep: called with fold 0 while it is in memory (the command line writes its list from it).
+    """
+    model_cls = registry.get("model", spec.model)
+    params = spec.model_params()
+    started, clock = now(), Clock()
+    require_memory(model_cls, params, source.stats)
+    ctx = _recording(replace(ctx, seed=spec.seed), clock)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    first: Trained | None = None
+    evaluations: list[Evaluation] = []
+    for fold in source.folds(ctx):
+        low, high = fold.number / source.n_folds, (fold.number + 1) / source.n_folds
+        label = f"Fold {fold.number + 1} of {source.n_folds}" if source.n_folds > 1 else ""
+        trained = _train_fold(spec, model_cls(params), fold, phase(ctx, label, low, high) if label else ctx, clock)
+        evaluations.append(trained.evaluation)
+        if first is None:
+            first = trained
+            _write_fold(first, source, out_dir)
+            if keep is not None:
+                keep(first)
+        del trained
+    if first is None:
+        raise Unsupported(f"The split '{source.splitter.label}' gave no training part.", "Choose another split.")
+    ctx.report("Writing the run", 0.99)
+    measured = _figures(evaluations)
+    pooled = _pooled(evaluations)
+    pooled.per_user.rename_axis("user").to_parquet(out_dir / "per_user.parquet")
+    write_json(out_dir / "metrics.json", measured)
+    write_json(out_dir / "history.json", epochs_of(clock.steps))
+    write_json(out_dir / "card.json", _card(spec, source, first, pooled))
+    manifest = {
+        "id": run_id or out_dir.name,
+        "name": name or spec.title,
+        "created": now(),
+        "started": started,
+        "spec": spec.model_dump(mode="json"),
+        "split_id": spec.split_id if run_id else "",
+        "label": model_cls.label,
+        "family": model_cls.family,
+        "resolved": first.model.resolved.model_dump(mode="json"),
+        "notes": first.model.notes,
+        "feedback": first.split.train.feedback,
+        "threshold": first.split.train.threshold,
+        "n_test_users": len(first.split.test.users),
+        "n_folds": len(evaluations),
+        "versions": versions(),
+        "machine": machine(ctx.n_threads),
+        "fit_seconds": clock.seconds["fit"],
+        "recommend_seconds": clock.seconds["recommend"],
+        "evaluate_seconds": clock.seconds["evaluate"],
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    write_json(out_dir / "manifest.json", manifest)
+    return manifest
+
+
+# ---- one fold ------------------------------------------------------------------------------------
+def _train_fold(spec: TrainSpec, model: Recommender, fold: Fold, ctx: RunContext, clock: Clock) -> Trained:
+    final, fit_model, n_validation = clock.timed("fit", lambda: fit(model, fold, phase(ctx, "Fitting", 0.0, FIT_SHARE), refit=spec.refit))
+    split = fold.test()  # read here for the first time
+    ctx.report("Recommending", FIT_SHARE)
+    length = min(spec.length, max(max(spec.ks), split.train.n_items))
+    top = clock.timed("recommend", lambda: recommend_test(final, split.test, length))
+    ctx.report("Measuring", 0.95)
+    evaluation = clock.timed(
+        "evaluate", lambda: evaluate(top, split.test, Catalog.from_dataset(split.train), spec.ks, ratings=_ratings(final, split))
+    )
+    return Trained(final, fit_model, split, top, evaluation, n_validation)
+
+
+def fit(model: Recommender, fold: Fold, ctx: RunContext, *, refit: bool = True) -> tuple[Recommender, Recommender | None, int]:
+    """(final model, the one fitted beside validation or None, number of validation users)."""
+    if not model.wants_validation():
+        return model.fit(fold.train, ctx), None, 0
+    part, validation = fold.validation()
+    if len(part) == 0 or len(validation.users) == 0:
+        raise Unsupported(f"{model.label} needs a validation part, and the rule '{fold.number}' leaves none.", "Use more data or another split.")
+    fitted = model.fit(part, phase(ctx, "with validation", 0.0, 0.5 if refit else 1.0), validation=validation)
+    if not refit:
+        return fitted, None, len(validation.users)
+    final = type(model)(fitted.refit_params())
+    final.fit(fold.train, phase(ctx, "on all training data", 0.5, 1.0))
+    final.notes = [*fitted.notes, *(note for note in final.notes if note not in fitted.notes)]
+    return final, fitted, len(validation.users)
+
+
+def recommend_test(model: Recommender, holdout: Holdout, k: int, users: np.ndarray | None = None) -> TopK:
+    """Lists for the holdout's users (or the given codes); users the model has never met get the fallback."""
+    if holdout.cold:
+        return model.recommend_holdout(holdout, k)
+    codes = holdout.users if users is None else users
+    top = model.recommend(np.where(codes < model.fitted.n_users, codes, -1), k)
+    return TopK(np.asarray(codes, dtype=np.int32), top.items, top.scores)
+
+
+def _ratings(model: Recommender, split: Split) -> np.ndarray | None:
+    """A predicted rating for every held-out interaction, where the model can; the training mean for what it has never met."""
+    truth = split.test.truth
+    if not model.card().can_rate or split.train.feedback != "explicit" or split.test.cold:
+        return None
+    known = (truth.user < model.fitted.n_users) & (truth.item < model.fitted.n_items)
+    out = np.full(len(truth), float(split.train.value.mean()), dtype=np.float32)
+    if known.any():
+        out[known] = model.predict_ratings(truth.user[known], truth.item[known])
+    return out
+
+
+def _write_fold(trained: Trained, source: SplitSource, folder: Path) -> None:
+    from ..models._io import save_model
+
+    save_model(trained.model, folder / "model")
+    if trained.fit_model is not None:
+        save_model(trained.fit_model, folder / "fit_model")
+    trained.top.save(folder / "topk.npz")
+    arrays = {}
+    for prefix, part in (("truth", trained.split.test.truth), ("given", trained.split.test.given)):
+        if part is not None:
+            arrays |= {f"{prefix}_{name}": getattr(part, name) for name in ("user", "item", "value", "time") if getattr(part, name) is not None}
+    np.savez_compressed(folder / "test.npz", **arrays)
+    if isinstance(source, FilesSource):
+        (folder / "ids").mkdir(exist_ok=True)
+        trained.split.train.users.save(folder / "ids" / "users.parquet")
+        trained.split.train.items.save(folder / "ids" / "items.parquet")
+
+
+# ---- figures -------------------------------------------------------------------------------------
+def _pooled(evaluations: list[Evaluation]) -> Evaluation:
+    """One evaluation of all folds: a user's figure is the mean over the folds it is tested in."""
+    if len(evaluations) == 1:
+        return evaluations[0]
+    per_user = pd.concat([e.per_user for e in evaluations]).groupby(level=0).mean()
+    overall = pd.DataFrame([e.overall for e in evaluations]).mean().to_dict()
+    notes = tuple(dict.fromkeys(note for e in evaluations for note in e.notes))
+    return replace(evaluations[0], per_user=per_user, overall=overall, notes=notes)
+
+
+def _figures(evaluations: list[Evaluation]) -> dict[str, Any]:
+    """metrics.json: means with intervals, overall figures; for k-fold each fold's means and their spread."""
+    pooled = _pooled(evaluations)
+    means, intervals = pooled.means(), pooled.intervals()
+    figures: dict[str, Any] = {
+        "ks": list(pooled.ks),
+        "n_users": pooled.n_users,
+        "metrics": {name: {"mean": means[name], "low": low, "high": high} for name, (low, high) in intervals.items()},
+        "overall": pooled.overall,
+        "notes": list(pooled.notes),
+    }
+    if len(evaluations) > 1:
+        folds = [e.means() for e in evaluations]
+        figures["folds"] = folds
+        figures["fold_spread"] = pd.DataFrame(folds).std(ddof=1).to_dict()
+    return plain(figures)
+
+
+def _card(spec: TrainSpec, source: SplitSource, first: Trained, pooled: Evaluation) -> dict[str, Any]:
+    """The protocol: everything one must know to read the figures, as plain values."""
+    train, test = first.split.train, first.split.test
+    notes = [*first.split.notes, *pooled.notes]
+    if source.n_folds > 1:
+        notes.append(f"All {source.n_folds} folds were trained; figures are pooled over them, the model and the lists kept are those of the first.")
+    if first.fit_model is not None:
+        notes.append("Stopping and weights were chosen on validation; then the model was fitted again on all of the training part.")
+    return plain(
+        {
+            "split": source.splitter.label,
+            "split_rule": source.splitter.describe(),
+            "seed": spec.seed,
+            "ks": list(spec.ks),
+            "candidates": "all items of the catalogue that the user has not had in training",
+            "relevant": "every interaction" if train.threshold is None else f"value at or above {train.threshold:g}",
+            "n_train": len(train),
+            "n_test": len(test.truth),
+            "n_test_users": len(test.users),
+            "n_validation_users": first.n_validation,
+            "n_users": train.n_users,
+            "n_items": train.n_items,
+            "skipped": first.split.skipped,
+            "definitions": "Recall@k is hits / relevant; NDCG@k has binary gains and an ideal cut at min(relevant, k); ties break by item code.",
+            "notes": notes,
+        }
+    )
+
+
+def _recording(ctx: RunContext, clock: Clock) -> RunContext:
+    def record(step: Any) -> None:
+        if step.epoch is not None and step.metrics:
+            clock.steps.append(plain(step) | {"at": now()})
+        ctx.on_progress(step)
+
+    return replace(ctx, on_progress=record)
+
+
+__all__ = ["Dataset", "Trained", "fit", "recommend_test", "train_in_workspace", "train_run"]

@@ -1,0 +1,247 @@
+"""What the workspace holds, as read-only handles: a dataset, a run, an export. Each reads files only when asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from ..errors import NotFound
+from .files import read_json_cached, size_bytes, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..data.dataset import Dataset, DatasetStats
+    from ..data.holdout import Holdout
+    from ..data.ids import IdMap
+    from ..data.topk import TopK
+    from ..models._base import Recommender
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A folder with a manifest.json."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The entry in a folder. Raises NotFound when there is none."""
+        manifest = read_json_cached(path / "manifest.json")
+        if not isinstance(manifest, dict):
+            raise NotFound(f"There is nothing saved in '{path}'.", "It has no readable manifest.json.")
+        return cls(path, manifest)
+
+    @property
+    def id(self) -> str:
+        return str(self.manifest.get("id") or self.path.name)
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest.get("name") or self.id)
+
+    @property
+    def created(self) -> str:
+        """ISO time, UTC."""
+        return str(self.manifest.get("created", ""))
+
+    @property
+    def size_bytes(self) -> int:
+        return size_bytes(self.path)
+
+
+@dataclass(frozen=True)
+class DatasetEntry(Entry):
+    """A saved dataset: immutable, known by the hash of its content. already: it was there before it was added."""
+
+    already: bool = False
+
+    @property
+    def stats(self) -> DatasetStats:
+        """Sizes and what the data has; no arrays are read."""
+        from ..data.dataset import DatasetStats
+
+        return DatasetStats(**{name: self.manifest["stats"][name] for name in DatasetStats.__dataclass_fields__})
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The ingest report as plain values (empty for data that did not come from a file)."""
+        return (read_json_cached(self.path / "ingest.json") or {}).get("report") or {}
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """How the file was read, as plain values (empty for data that did not come from a file)."""
+        return (read_json_cached(self.path / "ingest.json") or {}).get("plan") or {}
+
+    @property
+    def rejects_path(self) -> Path | None:
+        """The downloadable file of rejected rows, or None when none was rejected."""
+        return next(iter(sorted(self.path.glob("rejects*"))), None)
+
+    def load(self) -> Dataset:
+        """Read it all. Keep the result; ids and arrays are read-only."""
+        from ..data.storage import load_dataset
+
+        return load_dataset(self.path)
+
+    def ids(self) -> tuple[IdMap, IdMap]:
+        """(users, items) without the interactions."""
+        from ..data.ids import IdMap
+
+        return IdMap.load(self.path / "users.parquet"), IdMap.load(self.path / "items.parquet")
+
+    def table(self, side: Literal["user", "item"]) -> pd.DataFrame | None:
+        """The user or item table (row = code), or None."""
+        import pandas as pd
+
+        path = self.path / f"{side}_table.parquet"
+        return pd.read_parquet(path) if path.exists() else None
+
+    def quality(self) -> dict[str, Any]:
+        """The quality report as plain values; computed once, then read from disk."""
+        cached = read_json_cached(self.path / "quality.json")
+        if cached is None:
+            from ..data.quality import quality_report
+
+            write_json(self.path / "quality.json", quality_report(self.load()))
+            cached = read_json_cached(self.path / "quality.json")
+        return cached
+
+
+@dataclass(frozen=True)
+class RunEntry(Entry):
+    """A finished run. Pages read it; nothing is computed again."""
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """dataset, split, split_params, model, params, ks, seed, refit as they were asked for."""
+        return self.manifest.get("spec", {})
+
+    @property
+    def dataset_id(self) -> str:
+        return str(self.spec.get("dataset", ""))
+
+    @property
+    def model_key(self) -> str:
+        return str(self.spec.get("model", ""))
+
+    @property
+    def split_id(self) -> str:
+        """The same for runs that may be compared: same data, same split, same seed."""
+        return str(self.manifest.get("split_id", ""))
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The parameters after every "auto" was filled in."""
+        return self.manifest.get("resolved", {})
+
+    @property
+    def notes(self) -> list[str]:
+        return list(self.manifest.get("notes", []))
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """"ndcg@20" -> {"mean", "low", "high"}: mean over users and its 95 % bootstrap interval."""
+        return self._measured.get("metrics", {})
+
+    @property
+    def overall(self) -> dict[str, float]:
+        """Metrics of the whole set of lists: "coverage@20" -> value."""
+        return self._measured.get("overall", {})
+
+    @property
+    def folds(self) -> list[dict[str, float]]:
+        """k-fold: the means of each fold; else empty."""
+        return self._measured.get("folds", [])
+
+    @property
+    def fold_spread(self) -> dict[str, float]:
+        """k-fold: standard deviation of each mean between folds; else empty."""
+        return self._measured.get("fold_spread", {})
+
+    @property
+    def _measured(self) -> dict[str, Any]:
+        return read_json_cached(self.path / "metrics.json") or {}
+
+    def per_user(self) -> pd.DataFrame:
+        """One row a test user (index: user code), one column a metric@k; NaN where it is not defined."""
+        import pandas as pd
+
+        return pd.read_parquet(self.path / "per_user.parquet")
+
+    def topk(self) -> TopK:
+        """The lists of all test users."""
+        from ..data.topk import TopK
+
+        return TopK.load(self.path / "topk.npz")
+
+    def ids(self) -> tuple[IdMap, IdMap]:
+        """(users, items): the id maps that the codes of topk, holdout and per_user refer to."""
+        from ..data.ids import IdMap
+
+        folder = self.path / "ids" if (self.path / "ids").is_dir() else self.path / "model" / "data"
+        return IdMap.load(folder / "users.parquet"), IdMap.load(folder / "items.parquet")
+
+    def holdout(self) -> Holdout:
+        """What the run was judged on (fold 0 of k-fold)."""
+        import numpy as np
+
+        from ..data.dataset import Dataset
+        from ..data.holdout import Holdout
+
+        users, items = self.ids()
+        with np.load(self.path / "test.npz", allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in saved.files}
+
+        def part(prefix: str) -> Dataset | None:
+            if f"{prefix}_user" not in arrays:
+                return None
+            return Dataset(
+                users=users,
+                items=items,
+                user=arrays[f"{prefix}_user"],
+                item=arrays[f"{prefix}_item"],
+                value=arrays[f"{prefix}_value"],
+                time=arrays.get(f"{prefix}_time"),
+                feedback=self.manifest.get("feedback", "implicit"),
+                threshold=self.manifest.get("threshold"),
+            )
+
+        return Holdout(part("truth"), part("given"))
+
+    def model(self, which: Literal["final", "fit"] = "final") -> Recommender:
+        """The trained model. "fit": as it was before validation was added back (for learning fusion
+        weights honestly); the same as "final" for models that never looked at validation."""
+        from ..models._io import load_model
+
+        folder = self.path / "fit_model" if which == "fit" and (self.path / "fit_model").is_dir() else self.path / "model"
+        if not folder.is_dir():
+            raise NotFound(f"The run '{self.name}' has no saved model.", "Train it again.")
+        return load_model(folder)
+
+    def history(self) -> list[dict[str, Any]]:
+        """One entry an epoch: {"epoch", "seconds", …metrics}; empty for models without epochs."""
+        return read_json_cached(self.path / "history.json") or []
+
+    def card(self) -> dict[str, Any]:
+        """The protocol card: how the figures were obtained."""
+        return read_json_cached(self.path / "card.json") or {}
+
+
+@dataclass(frozen=True)
+class ExportEntry(Entry):
+    """A written recommendation list."""
+
+    @property
+    def file(self) -> Path:
+        return self.path / str(self.manifest.get("file", "recommendations.csv"))
+
+    @property
+    def rows(self) -> int:
+        return int(self.manifest.get("rows", 0))
+
+    @property
+    def run_id(self) -> str:
+        return str(self.manifest.get("run", ""))

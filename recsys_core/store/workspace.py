@@ -1,0 +1,241 @@
+"""The workspace: datasets, runs and exports in one folder on disk, safe for several processes at once.
+
+Opening costs a directory listing; manifests are read when asked for and again only when they change.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadInput, NotFound
+from .entries import DatasetEntry, Entry, ExportEntry, RunEntry
+from .files import clean, clean_name, now, plain, read_json_cached, remove_folder, size_bytes, staged_folder, unique_name, write_json
+
+KINDS: dict[str, type[Entry]] = {"datasets": DatasetEntry, "runs": RunEntry, "exports": ExportEntry}
+ACTIVE = ("queued", "running")
+_cleaned: set[Path] = set()
+
+
+class Workspace:
+    """root: a folder, made if need be; default: RECSYS_WORKSPACE, else ./workspace."""
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = Path(root or os.environ.get("RECSYS_WORKSPACE") or "workspace").expanduser().resolve()
+        try:
+            for kind in (*KINDS, "jobs"):
+                (self.root / kind).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"The workspace folder '{self.root}' cannot be written: {error.strerror}.", "Set RECSYS_WORKSPACE to another.") from None
+        if self.root not in _cleaned:
+            _cleaned.add(self.root)
+            for kind in (*KINDS, "jobs"):
+                clean(self.root / kind)
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.root)!r})"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process at a time changes names, settings or what exists."""
+        from filelock import FileLock
+
+        with FileLock(str(self.root / ".lock"), timeout=60):
+            yield
+
+    # ---- datasets --------------------------------------------------------------------------------
+    def add_dataset(self, result: Any, name: str = "", *, report: Any = None, rejects_path: str | Path | None = None, plan: Any = None) -> DatasetEntry:
+        """Save an IngestResult or a Dataset under a name (made unique).
+
+        The id is the hash of the content: data that is already here is not saved again; its entry comes
+        back with `already` True and keeps its name.
+        """
+        import shutil
+        from dataclasses import replace
+
+        from ..data.dataset import Dataset
+        from ..data.storage import save_dataset
+
+        if isinstance(result, Dataset):
+            data = result
+        else:
+            data = result.dataset
+            report = result.report if report is None else report
+            rejects_path = result.rejects_path if rejects_path is None else rejects_path
+            plan = getattr(result, "plan", None) if plan is None else plan
+        wanted = clean_name(name or data.name or "dataset", what="dataset name")
+        target = self.root / "datasets" / data.fingerprint
+        if (target / "manifest.json").exists():
+            return DatasetEntry(target, read_json_cached(target / "manifest.json"), already=True)
+        with staged_folder(target) as folder:
+            save_dataset(replace(data, name=wanted), folder)
+            write_json(folder / "ingest.json", {"report": plain(report), "plan": plain(plan)})
+            if rejects_path and Path(rejects_path).exists():
+                shutil.copyfile(rejects_path, folder / ("rejects" + "".join(Path(rejects_path).suffixes[-2:])))
+            with self.locked():
+                unique = unique_name(wanted, (d.name for d in self.datasets()))
+                write_json(
+                    folder / "manifest.json",
+                    {
+                        "id": data.fingerprint,
+                        "name": unique,
+                        "created": now(),
+                        "stats": data.stats.as_dict(),
+                        "feedback": data.feedback,
+                        "threshold": data.threshold,
+                        "meta": data.meta,
+                    },
+                )
+                already = target.exists()
+                if not already:
+                    os.replace(folder, target)
+        return DatasetEntry(target, read_json_cached(target / "manifest.json"), already=already)
+
+    def datasets(self) -> list[DatasetEntry]:
+        """All, newest first."""
+        return self._all("datasets")
+
+    def dataset(self, id_or_name: str) -> DatasetEntry:
+        """By id, name, or the first 6 or more characters of an id."""
+        return self._find("datasets", id_or_name)
+
+    # ---- runs and exports ------------------------------------------------------------------------
+    def runs(self, dataset: str | None = None) -> list[RunEntry]:
+        """All finished runs, newest first; of one dataset (id or name) when given."""
+        found = self._all("runs")
+        if dataset is None:
+            return found
+        wanted = self.dataset(dataset).id
+        return [run for run in found if run.dataset_id == wanted]
+
+    def run(self, id_or_name: str) -> RunEntry:
+        return self._find("runs", id_or_name)
+
+    def has_run(self, run_id: str) -> bool:
+        return (self.root / "runs" / run_id / "manifest.json").exists()
+
+    def run_folder(self, run_id: str) -> Path:
+        """Where a run is kept, whether or not it is there yet."""
+        return self.root / "runs" / run_id
+
+    def exports(self, run: str | None = None) -> list[ExportEntry]:
+        """All exports, newest first; of one run (id) when given."""
+        return [e for e in self._all("exports") if run is None or e.run_id == run]
+
+    def export(self, id_or_name: str) -> ExportEntry:
+        return self._find("exports", id_or_name)
+
+    # ---- any of them -----------------------------------------------------------------------------
+    def find(self, id_or_name: str) -> Entry:
+        """A dataset, run or export by id or name."""
+        for kind in KINDS:
+            try:
+                return self._find(kind, id_or_name)
+            except NotFound:
+                continue
+        raise NotFound(f"There is no dataset, run or export '{id_or_name}'.")
+
+    def rename(self, id_or_name: str, name: str) -> str:
+        """Give another name; returns it as stored (made unique among its kind)."""
+        entry = self.find(id_or_name)
+        with self.locked():
+            others = (e.name for e in self._all(entry.path.parent.name) if e.id != entry.id)
+            stored = unique_name(clean_name(name), others)
+            write_json(entry.path / "manifest.json", entry.manifest | {"name": stored})
+        return stored
+
+    def dependents(self, id_or_name: str) -> list[str]:
+        """What would be deleted too or stopped working, in words: "run 'EASE'", "export '…'", "running job '…'"."""
+        entry = self.find(id_or_name)
+        names = [f"{kind} '{e.name}'" for kind, e in self._dependents(entry)]
+        return names + [f"{job['state']} job '{job['title']}'" for job in self._active_jobs(entry.id)]
+
+    def delete(self, id_or_name: str, *, with_dependents: bool = False) -> list[str]:
+        """Delete a dataset, run or export. Raises BadInput naming what depends on it, unless
+        `with_dependents`; always while a job works with it. Returns what was deleted, in words."""
+        entry = self.find(id_or_name)
+        jobs = self._active_jobs(entry.id)
+        if jobs:
+            raise BadInput(f"'{entry.name}' is used by the {jobs[0]['state']} job '{jobs[0]['title']}'.", "Cancel the job first.")
+        dependents = self._dependents(entry)
+        if dependents and not with_dependents:
+            listed = ", ".join(f"{kind} '{e.name}'" for kind, e in dependents[:5]) + (f" and {len(dependents) - 5} more" if len(dependents) > 5 else "")
+            raise BadInput(f"'{entry.name}' cannot be deleted alone: {listed} depend on it.", "Delete it together with them.")
+        doomed = [*dependents, (entry.path.parent.name[:-1], entry)]
+        with self.locked():
+            for _, one in doomed:
+                remove_folder(one.path)
+        return [f"{kind} '{e.name}'" for kind, e in doomed]
+
+    def disk_use(self) -> dict[str, int]:
+        """Bytes by kind: {"datasets", "runs", "jobs", "exports", "total"}."""
+        use = {kind: size_bytes(self.root / kind) for kind in ("datasets", "runs", "jobs", "exports")}
+        return use | {"total": sum(use.values())}
+
+    # ---- settings --------------------------------------------------------------------------------
+    def settings(self) -> dict[str, Any]:
+        return dict(read_json_cached(self.root / "settings.json") or {})
+
+    def set_setting(self, name: str, value: Any) -> None:
+        with self.locked():
+            write_json(self.root / "settings.json", self.settings() | {name: value})
+
+    # ---- inside ----------------------------------------------------------------------------------
+    def _all(self, kind: str) -> list[Any]:
+        found = []
+        for path in (self.root / kind).iterdir():
+            manifest = None if path.name.startswith(".") else read_json_cached(path / "manifest.json")
+            if isinstance(manifest, dict) and manifest.get("id") == path.name:
+                found.append(KINDS[kind](path, manifest))
+        return sorted(found, key=lambda e: (e.created, e.id), reverse=True)
+
+    def _find(self, kind: str, wanted: str) -> Any:
+        wanted = str(wanted).strip()
+        entries = self._all(kind)
+        tests: tuple[Callable[[Entry], bool], ...] = (
+            lambda e: e.id == wanted,
+            lambda e: e.name == wanted,
+            lambda e: e.name.casefold() == wanted.casefold(),
+            lambda e: len(wanted) >= 6 and e.id.startswith(wanted),
+        )
+        for test in tests:
+            hits = [e for e in entries if test(e)]
+            if hits:
+                return hits[0]
+        close = difflib.get_close_matches(wanted, [e.name for e in entries], n=1)
+        known = f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(e.name for e in entries[:8])}." if entries else "There are none yet."
+        raise NotFound(f"There is no {kind[:-1]} '{wanted}' in this workspace.", known)
+
+    def _dependents(self, entry: Entry) -> list[tuple[str, Entry]]:
+        """Runs on a dataset, runs fused from a run, exports of those runs."""
+        runs: list[RunEntry] = []
+        if isinstance(entry, DatasetEntry):
+            runs = [r for r in self._all("runs") if r.dataset_id == entry.id]
+        elif isinstance(entry, RunEntry):
+            runs = [r for r in self._all("runs") if r.id != entry.id and _mentions(r.spec.get("params"), entry.id)]
+        of = {r.id for r in runs} | ({entry.id} if isinstance(entry, RunEntry) else set())
+        exports = [e for e in self._all("exports") if e.run_id in of] if of else []
+        return [("run", r) for r in runs] + [("export", e) for e in exports]
+
+    def _active_jobs(self, entry_id: str) -> list[dict[str, Any]]:
+        found = []
+        for path in (self.root / "jobs").iterdir():
+            state = read_json_cached(path / "state.json")
+            if isinstance(state, dict) and state.get("state") in ACTIVE:
+                spec = read_json_cached(path / "spec.json") or {}
+                if path.name == entry_id or _mentions(spec.get("payload"), entry_id):
+                    found.append({"state": state["state"], "title": spec.get("title") or path.name})
+        return found
+
+
+def _mentions(value: Any, wanted: str) -> bool:
+    """Whether a nested JSON value holds the text."""
+    if isinstance(value, dict):
+        return any(_mentions(part, wanted) for part in value.values())
+    if isinstance(value, list | tuple):
+        return any(_mentions(part, wanted) for part in value)
+    return isinstance(value, str) and wanted in value
