@@ -51,8 +51,10 @@ def mean_intervals(values: np.ndarray, *, level: float = 0.95, n: int = 1000, se
         mean = np.where(count > 0, mean, np.nan)
         return mean - error, mean + error
     means = bootstrap_means(values, n, seed)
+    complete = np.isfinite(means).all(axis=0)
     out = np.full((2, values.shape[1]), np.nan)
-    defined = np.isfinite(means).any(axis=0)
-    if defined.any():
-        out[:, defined] = np.nanquantile(means[:, defined], [tail, 1 - tail], axis=0)
+    if complete.any():
+        out[:, complete] = np.quantile(means[:, complete], [tail, 1 - tail], axis=0)
+    for column in np.flatnonzero(~complete & np.isfinite(means).any(axis=0)):  # so few values that some draws held none
+        out[:, column] = np.nanquantile(means[:, column], [tail, 1 - tail])
     return out[0], out[1]

@@ -30,7 +30,8 @@ class IntraListDiversity(ListMetric):
         vectors = features if features is not None else lists.catalog.embeddings
         row, position, item = lists.flat
         within = position < k
-        places = sparse.csr_matrix((np.ones(within.sum(), np.float32), (row[within], item[within])), shape=(len(lists), lists.catalog.n_items))
+        ones = np.ones(int(within.sum()), np.float32)
+        places = sparse.csr_matrix((ones, (row[within], item[within])), shape=(len(lists), lists.catalog.n_items))
         total = places @ vectors
         squared = total.multiply(total).sum(axis=1) if sparse.issparse(total) else np.einsum("bd,bd->b", total, total)
         known = np.diff(vectors.indptr) > 0 if sparse.issparse(vectors) else np.any(vectors, axis=1)
