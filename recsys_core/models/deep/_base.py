@@ -31,6 +31,8 @@ class TrainingParams(Params):
         200,
         ge=1,
         le=5000,
+        fast=40,
+        thorough=600,
         label="Passes over the data, at most",
         help="How often the model goes through the data. Training stops earlier when the validation lists no longer improve.",
     )
@@ -38,6 +40,8 @@ class TrainingParams(Params):
         10,
         ge=0,
         le=500,
+        fast=4,
+        thorough=25,
         label="Patience",
         help="Stop after this many passes without a better validation result. 0 = never stop early.",
         advanced=True,

@@ -46,7 +46,7 @@ class MultVAEParams(TrainingParams):
         tune=(0.1, 0.8, "linear"),
     )
     beta: float = param(
-        0.2,
+        0.5,
         ge=0,
         le=10,
         label="Strength of smoothing (beta)",
@@ -114,7 +114,7 @@ class MultVAE(DeepRecommender):
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
         hidden = int(np.clip(2 ** np.round(np.log2(max(1, stats.n_items) / 4)), 32, 600))
-        latent = int(np.clip(hidden // 3, 16, 200))
+        latent = int(np.clip(8 * round(np.sqrt(stats.n_users) / 4), 16, min(200, hidden)))
         batch = int(np.clip(2 ** np.round(np.log2(max(1, stats.n_users) / 10)), 8, 512))
         steps = -(-stats.n_users // (batch if params.batch_size == "auto" else params.batch_size))
         return {"hidden": hidden, "latent": latent, "batch_size": batch, "anneal_steps": 20 * steps}
