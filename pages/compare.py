@@ -1,0 +1,7 @@
+"""Compare."""
+
+from ui import navigation
+from ui.components import dataset_picker, page_header
+
+page_header(*navigation.PAGES["compare"][::2])
+dataset_picker()

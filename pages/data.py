@@ -1,0 +1,7 @@
+"""Data."""
+
+from ui import navigation
+from ui.components import dataset_picker, page_header
+
+page_header(*navigation.PAGES["data"][::2])
+dataset_picker()

@@ -1,0 +1,7 @@
+"""Export."""
+
+from ui import navigation
+from ui.components import dataset_picker, page_header
+
+page_header(*navigation.PAGES["export"][::2])
+dataset_picker()

