@@ -170,7 +170,7 @@ def higher_is_better(metric: str) -> bool:
 
 
 def metric_label(metric: str) -> str:
-    """"ndcg@20" -> "NDCG@20"; an unknown name stays."""
+    """The label for people: NDCG@20 for "ndcg@20"; an unknown name stays."""
     key, at, k = metric.partition("@")
     try:
         return registry.get("metric", key).label + at + k

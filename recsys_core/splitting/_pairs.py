@@ -11,7 +11,10 @@ from ..data.dataset import Dataset
 from ..data.holdout import Holdout
 from ._base import Split
 
-UNREACHABLE = "{items} of the catalogue's items appear in the test part only ({rows} test interactions): no collaborative model can reach them, they still count as relevant."
+UNREACHABLE = (
+    "{items} of the catalogue's items appear in the test part only ({rows} test interactions): "
+    "no collaborative model can reach them, they still count as relevant."
+)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class ColdUsers(Splitter):
 
     key = "cold_users"
     label = "New users"
-    summary = "Keeps some users out of training and shows the model a part of their history: how well does it serve people it has never met?"
+    summary = "Keeps some users out of training and shows the model part of their history: does it serve people it has never met?"
 
     class Params(params.Params):
         users_share: float = param(
@@ -37,10 +37,18 @@ class ColdUsers(Splitter):
             0.8, label="History given", help="Share of a new user's items the model may see; the others must be guessed.", gt=0, lt=1
         )
         given_first: Literal["random", "earliest"] = param(
-            "random", label="Which part is given", help="random: any items. earliest: the oldest ones, so that the latest must be guessed.", advanced=True
+            "random",
+            label="Which part is given",
+            help="random: any items. earliest: the oldest ones, so that the latest must be guessed.",
+            advanced=True,
         )
         min_interactions: int = param(
-            5, label="Smallest history", help="Only users with at least this many different items are kept out.", ge=2, le=1000, advanced=True
+            5,
+            label="Smallest history",
+            help="Only users with at least this many different items are kept out.",
+            ge=2,
+            le=1000,
+            advanced=True,
         )
 
     def _splits(self, data: Dataset, rng: np.random.Generator) -> Iterator[Split]:
@@ -70,4 +78,7 @@ class ColdUsers(Splitter):
         p = self.params
         who = f"{p.n_users:,} users" if p.n_users else f"{p.users_share:.0%} of the users"
         part = "a random" if p.given_first == "random" else "the earliest"
-        return f"{who} with at least {p.min_interactions} items are kept out of training; the model sees {part} {p.given_share:.0%} of their items and must guess the rest."
+        return (
+            f"{who} with at least {p.min_interactions} items are kept out of training; "
+            f"the model sees {part} {p.given_share:.0%} of their items and must guess the rest."
+        )

@@ -31,10 +31,18 @@ class GlobalTime(Splitter):
 
     class Params(params.Params):
         test_share: float = param(
-            0.2, label="Test share", help="Share of all interactions, the latest ones, that is held out.", gt=0, lt=1, tune=(0.05, 0.5, "linear")
+            0.2,
+            label="Test share",
+            help="Share of all interactions, the latest ones, that is held out.",
+            gt=0,
+            lt=1,
+            tune=(0.05, 0.5, "linear"),
         )
         date: str | None = param(
-            None, label="Cut date", help="Cut at this day instead (YYYY-MM-DD, midnight UTC). Validation still uses the share.", advanced=True
+            None,
+            label="Cut date",
+            help="Cut at this day instead (YYYY-MM-DD, midnight UTC). Validation still uses the share.",
+            advanced=True,
         )
         new_users: Literal["skip", "fallback"] = param(
             "skip",
@@ -97,4 +105,3 @@ class GlobalTime(Splitter):
         where = f"from {self.params.date} on" if self.params.date else f"in the latest {self.params.test_share:.0%}"
         new = "not tested" if self.params.new_users == "skip" else "tested with the most popular items"
         return f"All interactions {where} are held out, for everybody at once; users new after the cut are {new}."
-

@@ -47,4 +47,5 @@ class LeaveLast(Splitter):
 
     def describe(self) -> str:
         n = self.params.n
-        return f"The last {'relevant item' if n == 1 else f'{n} relevant items'} of every user (and anything after) {'is' if n == 1 else 'are'} held out."
+        what = "relevant item of every user is" if n == 1 else f"{n} relevant items of every user are"
+        return f"The last {what} held out, and anything the user did after."

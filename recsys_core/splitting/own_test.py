@@ -34,10 +34,14 @@ class OwnTest(Splitter):
         validation: Literal["random", "leave_last", "global_time"] = param(
             "random",
             label="Validation is cut",
-            help="How the part that steers early stopping and fusion weights is cut from the training file: at random, the last items, or by time.",
+            help="How the part for early stopping and fusion weights is cut from the training file: at random, the last items, or by time.",
         )
         validation_share: float = param(
-            0.1, label="Validation share", help="Share of the training file used for it (the last item of each user with 'leave_last').", gt=0, lt=1
+            0.1,
+            label="Validation share",
+            help="Share of the training file used for it (the last item of each user with 'leave_last').",
+            gt=0,
+            lt=1,
         )
 
     def splits(self, data: Dataset, ctx: RunContext) -> Iterator[Split]:

@@ -22,10 +22,20 @@ class RandomPerUser(Splitter):
 
     class Params(params.Params):
         test_share: float = param(
-            0.2, label="Test share", help="Share of every user's items that is held out for testing.", gt=0, lt=1, tune=(0.05, 0.5, "linear")
+            0.2,
+            label="Test share",
+            help="Share of every user's items that is held out for testing.",
+            gt=0,
+            lt=1,
+            tune=(0.05, 0.5, "linear"),
         )
         min_interactions: int = param(
-            2, label="Smallest history", help="Users with fewer different items than this stay in training and are not tested.", ge=2, le=1000, advanced=True
+            2,
+            label="Smallest history",
+            help="Users with fewer different items than this stay in training and are not tested.",
+            ge=2,
+            le=1000,
+            advanced=True,
         )
 
     def _splits(self, data: Dataset, rng: np.random.Generator) -> Iterator[Split]:
