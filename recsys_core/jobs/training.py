@@ -17,10 +17,10 @@ import pandas as pd
 
 from .. import registry
 from ..context import RunContext
-from ..data.dataset import Dataset
 from ..data.holdout import Holdout
 from ..data.topk import TopK
 from ..errors import Unsupported
+from ..evaluation.protocol import protocol_card
 from ..metrics import Catalog, Evaluation, evaluate
 from ..models._base import Recommender
 from ..splitting._base import Split
@@ -159,7 +159,7 @@ def fit(model: Recommender, fold: Fold, ctx: RunContext, *, refit: bool = True) 
         return model.fit(fold.train, ctx), None, 0
     part, validation = fold.validation()
     if len(part) == 0 or len(validation.users) == 0:
-        raise Unsupported(f"{model.label} needs a validation part, and the rule '{fold.number}' leaves none.", "Use more data or another split.")
+        raise Unsupported(f"{model.label} needs a validation part, and none could be cut from the training part.", "Use more data or another split.")
     fitted = model.fit(part, phase(ctx, "with validation", 0.0, 0.5 if refit else 1.0), validation=validation)
     if not refit:
         return fitted, None, len(validation.users)
@@ -238,32 +238,16 @@ def _figures(evaluations: list[Evaluation]) -> dict[str, Any]:
 
 
 def _card(spec: TrainSpec, source: SplitSource, first: Trained, pooled: Evaluation) -> dict[str, Any]:
-    """The protocol: everything one must know to read the figures, as plain values."""
-    train, test = first.split.train, first.split.test
-    notes = [*first.split.notes, *pooled.notes]
+    """The protocol card of the run; for k-fold of its first fold, with what was pooled said in words."""
+    notes = list(pooled.notes)
     if source.n_folds > 1:
         notes.append(f"All {source.n_folds} folds were trained; figures are pooled over them, the model and the lists kept are those of the first.")
-    if first.fit_model is not None:
-        notes.append("Stopping and weights were chosen on validation; then the model was fitted again on all of the training part.")
-    return plain(
-        {
-            "split": source.splitter.label,
-            "split_rule": source.splitter.describe(),
-            "seed": spec.seed,
-            "ks": list(spec.ks),
-            "candidates": "all items of the catalogue that the user has not had in training",
-            "relevant": "every interaction" if train.threshold is None else f"value at or above {train.threshold:g}",
-            "n_train": len(train),
-            "n_test": len(test.truth),
-            "n_test_users": len(test.users),
-            "n_validation_users": first.n_validation,
-            "n_users": train.n_users,
-            "n_items": train.n_items,
-            "skipped": first.split.skipped,
-            "definitions": "Recall@k is hits / relevant; NDCG@k has binary gains and an ideal cut at min(relevant, k); ties break by item code.",
-            "notes": notes,
-        }
+    validated = first.n_validation > 0
+    refitted = first.fit_model is not None
+    card = protocol_card(
+        first.split, source.splitter, source.data, spec.ks, seed=spec.seed, uses_validation=validated, refitted=refitted, notes=notes
     )
+    return plain(card | {"validation_users": first.n_validation})
 
 
 def _recording(ctx: RunContext, clock: Clock) -> RunContext:
@@ -275,4 +259,4 @@ def _recording(ctx: RunContext, clock: Clock) -> RunContext:
     return replace(ctx, on_progress=record)
 
 
-__all__ = ["Dataset", "Trained", "fit", "recommend_test", "train_in_workspace", "train_run"]
+__all__ = ["Trained", "fit", "recommend_test", "train_in_workspace", "train_run"]

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 NICENESS = 5
 BEAT_SECONDS = 1.0
@@ -94,7 +94,7 @@ class ProgressFile:
         self.path, self.every_seconds = path, every_seconds
         self.last = 0.0
 
-    def __enter__(self) -> ProgressFile:
+    def __enter__(self) -> Self:
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -124,6 +124,14 @@ class RunEntry(Entry):
         return str(self.spec.get("dataset", ""))
 
     @property
+    def dataset(self) -> DatasetEntry | None:
+        """Its dataset in the same workspace; None for a run of the command line, or when it was deleted."""
+        try:
+            return DatasetEntry.open(self.path.parents[1] / "datasets" / self.dataset_id) if self.dataset_id else None
+        except NotFound:
+            return None
+
+    @property
     def model_key(self) -> str:
         return str(self.spec.get("model", ""))
 
@@ -219,7 +227,14 @@ class RunEntry(Entry):
         folder = self.path / "fit_model" if which == "fit" and (self.path / "fit_model").is_dir() else self.path / "model"
         if not folder.is_dir():
             raise NotFound(f"The run '{self.name}' has no saved model.", "Train it again.")
-        return load_model(folder)
+        model = load_model(folder)
+        dataset = self.dataset
+        if dataset is not None and model.train is not None:  # a model is saved without the tables its dataset has
+            tables = {f"{side}_table": dataset.table(side) for side in ("user", "item")}
+            model.train = replace(model.train, **tables)
+            for part in model._parts():
+                part.train = model.train
+        return model
 
     def history(self) -> list[dict[str, Any]]:
         """One entry an epoch: {"epoch", "seconds", …metrics}; empty for models without epochs."""
