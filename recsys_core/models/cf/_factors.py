@@ -1,10 +1,10 @@
-"""What all factor models share: scores, fast top-k, fold-in in batches, similar items, save and load."""
+"""What all factor models share: scores, fast top-k, similar items, save and load."""
 
 from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +20,6 @@ from ...data.topk import top_k
 from .._base import Recommender
 
 BLOCK_BYTES = 4 * 2**20  # a block of scores: small enough to stay in the cache between its passes
-PADDED_BYTES = 32 * 2**20  # item vectors gathered at once during fold-in
 
 
 class FactorModel(Recommender):
@@ -63,8 +62,12 @@ class FactorModel(Recommender):
         return factor_topk(self._queries(self.user_factors[users]), self._catalogue, k, seen, allowed)
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
-        lengths = np.linalg.norm(self.item_factors, axis=1, keepdims=True)
-        unit = self.item_factors / np.where(lengths > 0, lengths, 1)
+        return self._cosine(self.item_factors, items)
+
+    @staticmethod
+    def _cosine(vectors: np.ndarray, items: np.ndarray) -> np.ndarray:
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit = vectors / np.where(lengths > 0, lengths, 1)
         return unit[items] @ unit.T
 
     def _state(self) -> dict[str, Any]:
@@ -130,12 +133,12 @@ def best_of_rows(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     hardly below it: only columns that reach it, little more than k, are sorted.
     """
     n_rows, n_columns = scores.shape
-    groups = max(256, 8 * k)
+    groups = max(8 * k, min(1024, n_columns // 8))
     depth = n_columns // groups
     if depth < 4:
         return top_k(scores, k)
-    maxima = scores[:, : depth * groups].reshape(n_rows, depth, groups).max(axis=1)
-    floor = np.partition(np.nan_to_num(maxima, nan=-np.inf, neginf=-np.inf, posinf=np.inf), groups - k, axis=1)[:, groups - k]
+    maxima = np.fmax.reduce(scores[:, : depth * groups].reshape(n_rows, depth, groups), axis=1)
+    floor = np.partition(maxima, groups - k, axis=1)[:, groups - k]
     floor = np.maximum(floor, np.finfo(np.float32).min)  # -inf marks what may not be recommended
     found = np.flatnonzero(scores >= floor[:, None])
     row = found // n_columns
@@ -151,79 +154,16 @@ def best_of_rows(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return items, best
 
 
-# ---- fold-in -------------------------------------------------------------------------------------
-def positives(histories: Histories, data: Dataset) -> sparse.csr_matrix:
-    """csr float32 (B, I): the items of each history that count as positives, with their summed values.
-
-    With a threshold only entries that reach it count. A row where none does (hand-picked items carry no
-    rating) counts whole: a list from what is known beats no list.
-    """
-    keep = np.ones(len(histories.items), dtype=bool)
-    row = histories.row
-    if data.threshold is not None:
-        relevant = histories.values >= data.threshold
-        any_relevant = np.bincount(row[relevant], minlength=len(histories)) > 0
-        keep = relevant | ~any_relevant[row]
-    shape = (len(histories), data.n_items)
-    out = sparse.csr_matrix((histories.values[keep], (row[keep], histories.items[keep])), shape=shape, dtype=np.float32)
-    out.sum_duplicates()
-    return out
-
-
-def padded_groups(matrix: sparse.csr_matrix, n_factors: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows of like length together: (rows (b,), columns (b, L), values (b, L)), padded with column 0 and value NaN.
-
-    Rows are grouped by the power of two above their length, so at most half of a block is padding.
-    """
-    lengths = np.diff(matrix.indptr)
-    order = np.argsort(lengths, kind="stable")
-    order = order[lengths[order] > 0]
-    if not len(order):
-        return
-    size = np.ceil(np.log2(lengths[order])).astype(int)
-    for group in np.split(order, np.flatnonzero(np.diff(size)) + 1):
-        width = int(lengths[group[-1]])
-        step = max(1, PADDED_BYTES // (8 * width * max(n_factors, 1)))
-        for start in range(0, len(group), step):
-            rows = group[start : start + step]
-            at = np.arange(width)[None, :]
-            real = at < lengths[rows][:, None]
-            place = np.where(real, matrix.indptr[rows][:, None] + at, 0)
-            yield rows, np.where(real, matrix.indices[place], 0), np.where(real, matrix.data[place], np.nan)
-
-
-def weighted_ridge(
-    item_factors: np.ndarray,
-    gram: np.ndarray,
-    matrix: sparse.csr_matrix,
-    outer_weights: Callable[[np.ndarray], np.ndarray],
-    targets: Callable[[np.ndarray], np.ndarray],
-    ctx: RunContext | None = None,
-) -> np.ndarray:
-    """float32 (B, F): per row the solution x of (gram + Σ w_j y_j y_jᵀ) x = Σ t_j y_j over its columns j.
-
-    w = outer_weights(value), t = targets(value). gram (F, F) holds what all rows share.
-    Cost: nnz × F² + B × F³ / 3 multiplications; 32 MiB of gathered vectors at a time.
-    """
-    out = np.zeros((matrix.shape[0], item_factors.shape[1]), dtype=np.float32)
-    wide = item_factors.astype(np.float64)
-    for rows, columns, values in padded_groups(matrix, wide.shape[1]):
-        if ctx is not None:
-            ctx.check()
-        real = ~np.isnan(values)
-        values = np.where(real, values, 0)
-        vectors = wide[columns]  # (b, L, F)
-        weights = np.where(real, outer_weights(values), 0)
-        left = gram + np.swapaxes(vectors * weights[..., None], 1, 2) @ vectors  # (b, F, F)
-        right = np.einsum("bl,blf->bf", np.where(real, targets(values), 0), vectors)
-        out[rows] = np.linalg.solve(left, right[..., None])[..., 0]
-    return out
-
-
 # ---- sizes and threads ---------------------------------------------------------------------------
 def auto_factors(stats: DatasetStats, largest: int = 128) -> int:
     """A power of two that grows with the square root of the data: 32 for 100 thousand interactions, 128 for 1 million."""
     return int(2 ** np.clip(np.round(np.log2(max(1.0, stats.n_interactions) ** 0.5 / 8)), 4, np.log2(largest)))
+
+
+def log_popularity(data: Dataset) -> np.ndarray:
+    """float64 (I,): log of each item's share of all interactions, one added to every count."""
+    counts = data.item_counts + 1.0
+    return np.log(counts / counts.sum())
 
 
 def factor_bytes(stats: DatasetStats, factors: int) -> int:

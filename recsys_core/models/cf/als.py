@@ -12,7 +12,8 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Explanation, Source
-from ._factors import FactorModel, auto_factors, factor_bytes, positives, single_threaded_blas, weighted_ridge
+from ._factors import FactorModel, auto_factors, factor_bytes, single_threaded_blas
+from ._fold_in import positives, weighted_ridge
 
 
 class ALS(FactorModel):
@@ -62,10 +63,17 @@ class ALS(FactorModel):
         weighting: Literal["binary", "log", "linear"] | Literal["auto"] = param(
             "auto",
             label="Weight of repeated interactions",
-            help="Whether 100 plays count more than one: binary = no, log = a little, linear = in proportion. Auto: log for counts, binary for ratings.",
+            help="Does the 100th play count? Binary: no. Log: a little. Linear: as much as the first. Auto: log, or binary for ratings.",
         )
         iterations: int = param(
-            15, label="Iterations", help="How often users and items are fitted in turn.", ge=1, le=500, tune=(5, 50, "linear"), fast=8, thorough=30
+            15,
+            label="Iterations",
+            help="How often users and items are fitted in turn.",
+            ge=1,
+            le=500,
+            tune=(5, 50, "linear"),
+            fast=8,
+            thorough=30,
         )
 
     params: Params
