@@ -1,0 +1,1 @@
+"""Live answers from trained runs: one warm process beside the app (`scorer`) and its client."""

@@ -1,0 +1,132 @@
+"""What the scorer does: external ids to codes, the model, codes to external ids. Knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..data.histories import Histories
+from ..data.ids import IdMap
+from ..data.topk import TopK
+from ..errors import NotFound, Unsupported, WorkbenchError
+from ..models._base import Recommender
+from .loaded import LoadedModels
+from .requests import ExplainRequest, HistoryRequest, RunsRequest, SimilarRequest, UsersRequest
+
+
+def error_json(error: WorkbenchError) -> dict[str, str]:
+    return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def recommend_for_history(models: LoadedModels, ask: HistoryRequest) -> dict[str, Any]:
+    if ask.values is not None and [len(row) for row in ask.values] != [len(row) for row in ask.histories]:
+        raise Unsupported("values must give one number for every item of every history.")
+
+    def answer(model: Recommender) -> list[dict[str, Any]]:
+        items = model.fitted.items
+        histories, unknown = encode_histories(items, ask.histories, ask.values)
+        top = model.recommend_for_history(histories, ask.k, exclude_seen=ask.exclude_seen, candidates=_candidates(items, ask.candidates))
+        return [row | {"unknown": missing} for row, missing in zip(lists(top, items), unknown, strict=True)]
+
+    return each_run(models, ask.runs, answer)
+
+
+def recommend(models: LoadedModels, ask: UsersRequest) -> dict[str, Any]:
+    def answer(model: Recommender) -> list[dict[str, Any]]:
+        train = model.fitted
+        codes = train.users.encode(ask.users)
+        top = model.recommend(codes, ask.k, exclude_seen=ask.exclude_seen, candidates=_candidates(train.items, ask.candidates))
+        unknown = [[user] if code < 0 else [] for user, code in zip(ask.users, codes, strict=True)]
+        return [row | {"unknown": missing} for row, missing in zip(lists(top, train.items), unknown, strict=True)]
+
+    return each_run(models, ask.runs, answer)
+
+
+def each_run(models: LoadedModels, runs: list[str], answer: Callable[[Recommender], list[dict[str, Any]]]) -> dict[str, Any]:
+    """One answer a run; a run that cannot answer says why and does not spoil the others."""
+    out: dict[str, Any] = {}
+    for run in dict.fromkeys(runs):
+        try:
+            with models.use(run) as model:
+                start = time.perf_counter()
+                out[run] = {"rows": answer(model), "seconds": time.perf_counter() - start}
+        except WorkbenchError as error:
+            out[run] = {"rows": [], "seconds": 0.0, "error": error_json(error)}
+    return {"runs": out}
+
+
+def similar_items(models: LoadedModels, ask: SimilarRequest) -> dict[str, Any]:
+    with models.use(ask.run) as model:
+        items = model.fitted.items
+        return {"rows": lists(model.similar_items(_known(items, ask.items, "item"), ask.k), items)}
+
+
+def explain(models: LoadedModels, ask: ExplainRequest) -> dict[str, Any]:
+    with models.use(ask.run) as model:
+        train = model.fitted
+        item = int(_known(train.items, [ask.item], "item")[0])
+        user = None if ask.user is None else int(_known(train.users, [ask.user], "user")[0])
+        history = None if ask.history is None else encode_histories(train.items, [ask.history], None)[0]
+        why = model.explain(item, user=user, history=history, k=ask.k)
+        refs = list(train.items.decode(np.array(why.refs, dtype=np.int64))) if why.kind == "history" else [str(ref) for ref in why.refs]
+        contributions = [float(part) for part in why.contributions]
+        return {
+            "kind": why.kind,
+            "refs": refs,
+            "contributions": contributions,
+            "total": float(why.total),
+            "exact": bool(why.exact),
+            "method": why.method,
+        }
+
+
+def warm(models: LoadedModels, ask: RunsRequest) -> dict[str, Any]:
+    """Load the runs, so that the first question about them is answered as fast as the next."""
+    return each_run(models, ask.runs or [], lambda model: [])
+
+
+def evict(models: LoadedModels, ask: RunsRequest) -> dict[str, Any]:
+    return {"evicted": models.evict(ask.runs)}
+
+
+def encode_histories(items: IdMap, histories: list[list[str]], values: list[list[float]] | None) -> tuple[Histories, list[list[str]]]:
+    """(histories of known items, the unknown ids of every row)."""
+    lengths = [len(row) for row in histories]
+    flat = [item for row in histories for item in row]
+    codes = items.encode(flat) if flat else np.empty(0, np.int32)
+    row = np.repeat(np.arange(len(histories)), lengths)
+    weights = np.ones(len(codes), np.float32) if values is None else np.array([v for part in values for v in part], np.float32)
+    known = codes >= 0
+    unknown: list[list[str]] = [[] for _ in histories]
+    for position in np.flatnonzero(~known):
+        unknown[row[position]].append(flat[position])
+    return Histories.from_rows(len(histories), row[known], codes[known], weights[known]), unknown
+
+
+def lists(top: TopK, items: IdMap) -> list[dict[str, Any]]:
+    """One {"items", "scores"} a row, without the padding."""
+    names = items.decode(top.items)
+    lengths = (top.items >= 0).sum(axis=1)
+    scores = top.scores.astype(np.float64)
+    return [
+        {"items": names[b, :n].tolist(), "scores": np.nan_to_num(scores[b, :n], posinf=1e30, neginf=-1e30).tolist()}
+        for b, n in enumerate(lengths)
+    ]
+
+
+def _candidates(items: IdMap, wanted: list[str] | None) -> np.ndarray | None:
+    if wanted is None:
+        return None
+    codes = items.encode(wanted) if wanted else np.empty(0, np.int32)
+    return codes[codes >= 0]
+
+
+def _known(ids: IdMap, wanted: list[str], noun: str) -> np.ndarray:
+    codes = ids.encode(wanted)
+    if (codes < 0).any():
+        missing = wanted[int(np.flatnonzero(codes < 0)[0])]
+        raise NotFound(f"This run has no {noun} '{missing}' in its training data.", f"Choose a {noun} that occurs there.")
+    return codes
