@@ -69,10 +69,10 @@ class RunContext:
 
         return np.random.default_rng(self.seed_for(name))
 
-    def report(self, stage: str, fraction: float | None = None, **more: Any) -> None:
+    def report(self, stage: str, fraction: float | None = None, message: str = "", **more: Any) -> None:
         """Report progress; also a point of cancellation."""
         self.check()
-        self.on_progress(Progress(stage, fraction, **more))
+        self.on_progress(Progress(stage, fraction, message, **more))
 
     def check(self) -> None:
         """Raise `Cancelled` if the user asked to stop."""

@@ -77,7 +77,7 @@ def param(
         extra["fast"] = fast
     if thorough is not None:
         extra["thorough"] = thorough
-    bounds = {n: v for n, v in dict(ge=ge, gt=gt, le=le, lt=lt).items() if v is not None}
+    bounds = {n: v for n, v in {"ge": ge, "gt": gt, "le": le, "lt": lt}.items() if v is not None}
     return Field(default, title=label, description=help, json_schema_extra={"hints": extra, "bounds": bounds})
 
 

@@ -46,7 +46,9 @@ def _import_outside(names: str) -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise NotFound(f"RECSYS_PLUGINS names the module '{name}', which cannot be imported: {error}.", "Check its name and PYTHONPATH.") from None
+            raise NotFound(
+                f"RECSYS_PLUGINS names the module '{name}', which cannot be imported: {error}.", "Check its name and PYTHONPATH."
+            ) from None
 
 
 @cache

@@ -74,7 +74,9 @@ class Dataset:
             array = array.view()
             array.flags.writeable = False
             object.__setattr__(self, name, array)
-        if len(self.user) and (self.user.min() < 0 or self.user.max() >= len(self.users) or self.item.min() < 0 or self.item.max() >= len(self.items)):
+        if len(self.user) and (
+            self.user.min() < 0 or self.user.max() >= len(self.users) or self.item.min() < 0 or self.item.max() >= len(self.items)
+        ):
             raise ValueError("user and item codes must lie inside their id maps")
         for table, ids, name in ((self.user_table, self.users, "user_table"), (self.item_table, self.items, "item_table")):
             if table is not None and len(table) != len(ids):

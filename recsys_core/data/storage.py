@@ -81,7 +81,7 @@ def load_arrays(path: Path) -> dict[str, Any]:
 
     with safe_open(str(path), framework="numpy") as file:
         about = file.metadata() or {}
-        arrays = {name: file.get_tensor(name) for name in file.keys()}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is not a dict
     state: dict[str, Any] = json.loads(about.get("plain", "{}"))
     for name, shape in json.loads(about.get("csr", "{}")).items():
         parts = tuple(arrays.pop(f"{name}/{part}") for part in ("data", "indices", "indptr"))

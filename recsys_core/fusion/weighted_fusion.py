@@ -46,15 +46,18 @@ class WeightedFusion(Recommender):
         weights: Literal["learn", "equal"] | list[float] = param(
             "learn",
             label="Weights",
-            help="How much each model counts: learn finds it on held-out validation data, equal counts all the same, or give one number for each model.",
+            help="How much each model counts. learn: found on held-out validation data; equal: all the same; or one number for each model.",
         )
         normalization: Normalisation = param(
             "z",
             label="Score scale",
-            help="How scores of different models are made comparable: z (distance from the user's mean), minmax (0 to 1) or rank (order only).",
+            help="How scores are made comparable. z: distance from the user's mean score; minmax: 0 to 1; rank: order only.",
         )
         part_params: dict[str, dict[str, Any]] = param(
-            {}, label="Settings of the models", help="Settings of single models, by key; what is not given stays at its default.", advanced=True
+            {},
+            label="Settings of the models",
+            help="Settings of single models, by key; what is not given stays at its default.",
+            advanced=True,
         )
 
     def __init__(self, params: Params | None = None, **values: Any) -> None:
@@ -68,7 +71,10 @@ class WeightedFusion(Recommender):
             self._check_weights(chosen.weights, chosen.models)
         for name, values in chosen.part_params.items():
             if name not in chosen.models:
-                raise ParamError(f"part_params for Weighted fusion names '{name}', which is not among its models.", f"Models: {', '.join(chosen.models)}.")
+                raise ParamError(
+                    f"part_params for Weighted fusion names '{name}', which is not among its models.",
+                    f"Models: {', '.join(chosen.models)}.",
+                )
             _new_part(name, values)
         for name in chosen.models:
             if not name.startswith(RUN):
@@ -147,7 +153,9 @@ class WeightedFusion(Recommender):
 
     def refit_params(self) -> Params:
         settings = {
-            name: part.refit_params().model_dump() for name, part in zip(self.params.models, self.parts, strict=True) if not name.startswith(RUN)
+            name: part.refit_params().model_dump()
+            for name, part in zip(self.params.models, self.parts, strict=True)
+            if not name.startswith(RUN)
         }
         return self.params.with_(weights=[float(w) for w in self.weights], part_params=settings)
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
@@ -22,76 +20,11 @@ from ..data.histories import Histories
 from ..data.holdout import Holdout
 from ..data.topk import TopK, top_k
 from ..errors import ParamError, Unsupported
-from ..params import ParamField, Params
+from ..params import Params
+from ._card import Card, Cost, Explanation, Need, Source
+from ._masking import masked, rows_or_empty
 
 BATCH_BYTES = 64 * 2**20  # score rows held at once
-
-
-class Need(StrEnum):
-    """What a model cannot do without; the app disables its card with this reason."""
-
-    RATINGS = "explicit ratings"
-    TIME = "a time for every interaction"
-    ITEM_TABLE = "an item table"
-    USER_TABLE = "a user table"
-
-    def met_by(self, stats: DatasetStats) -> bool:
-        have = {"RATINGS": stats.has_ratings, "TIME": stats.has_time, "ITEM_TABLE": stats.has_item_table, "USER_TABLE": stats.has_user_table}
-        return have[self.name]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Paper (authors, title, year) and link."""
-
-    citation: str
-    url: str = ""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Expected before fitting. memory_bytes: peak beyond the data; seconds: on two cores; note: what drives it."""
-
-    memory_bytes: int
-    seconds: float
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Card:
-    """What the app, the command line, the docs and the tests see of a model."""
-
-    key: str
-    label: str
-    family: str
-    summary: str
-    needs: tuple[Need, ...]
-    source: Source | None
-    fields: tuple[ParamField, ...]
-    can_explain: bool
-    can_rate: bool
-    has_similar: bool
-    is_fused: bool
-
-    def missing(self, stats: DatasetStats) -> list[str]:
-        """Reasons why it cannot run on this data; empty when it can."""
-        return [f"needs {need.value}" for need in self.needs if not need.met_by(stats)]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why an item: `parts` best first. kind: 'history' (refs are item codes), 'models' or 'features' (names).
-
-    contributions add up to `total` where the model is additive (`exact`), else they are shares.
-    method: one sentence on how they were computed.
-    """
-
-    kind: Literal["history", "models", "features"]
-    refs: tuple[int | str, ...]
-    contributions: tuple[float, ...]
-    total: float
-    exact: bool
-    method: str
 
 
 class Recommender(ABC):
@@ -167,7 +100,8 @@ class Recommender(ABC):
         if missing:
             raise Unsupported(f"{self.label} needs {', '.join(missing)}; this dataset has none.", "Choose another model or add it.")
         if len(data) == 0 or not data.relevant.any():
-            raise Unsupported(f"{self.label} cannot learn: the training part has no relevant interactions.", "Lower the threshold or use more data.")
+            rule = "the training part has no relevant interactions"
+            raise Unsupported(f"{self.label} cannot learn: {rule}.", "Lower the threshold or use more data.")
         ctx.check()
         self.train = data
         self.notes = []
@@ -206,11 +140,13 @@ class Recommender(ABC):
         best = np.full((len(users), k), np.nan, np.float32)
         for rows in self._batches(len(users)):
             scores = self._with_fallback(users[rows], known[rows])
-            mask = _rows_or_empty(seen, users[rows]) if exclude_seen else None
-            items[rows], best[rows] = top_k(_masked(scores, mask, allowed), k)
+            mask = rows_or_empty(seen, users[rows]) if exclude_seen else None
+            items[rows], best[rows] = top_k(masked(scores, mask, allowed), k)
         return TopK(users.astype(np.int32), items, best)
 
-    def recommend_for_history(self, histories: Histories, k: int, *, exclude_seen: bool = True, candidates: np.ndarray | None = None) -> TopK:
+    def recommend_for_history(
+        self, histories: Histories, k: int, *, exclude_seen: bool = True, candidates: np.ndarray | None = None
+    ) -> TopK:
         """Top k for users the model has never seen, from their histories alone (fold-in).
 
         An empty history gets the most popular items. `users` of the result are row numbers.
@@ -225,7 +161,7 @@ class Recommender(ABC):
         for rows in self._batches(len(histories)):
             part = histories.take(np.arange(rows.start, rows.stop))
             scores = self._from_histories(part)
-            items[rows], best[rows] = top_k(_masked(scores, part.matrix(train.n_items) if exclude_seen else None, allowed), k)
+            items[rows], best[rows] = top_k(masked(scores, part.matrix(train.n_items) if exclude_seen else None, allowed), k)
         return TopK(np.arange(len(histories), dtype=np.int32), items, best)
 
     def recommend_holdout(self, holdout: Holdout, k: int) -> TopK:
@@ -280,7 +216,9 @@ class Recommender(ABC):
         """float (B, I) from histories (fold-in). Required."""
         raise NotImplementedError(f"{type(self).__name__} must define _history_scores")
 
-    def _topk(self, users: np.ndarray, k: int, seen: sparse.csr_matrix | None, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    def _topk(
+        self, users: np.ndarray, k: int, seen: sparse.csr_matrix | None, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
         """Optional faster (items, scores) for training users; None = use `_scores`."""
         return None
 
@@ -300,7 +238,7 @@ class Recommender(ABC):
         """What was learnt: arrays, csr matrices, tensors, JSON values."""
         return {}
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:  # noqa: B027 - a model without state has nothing to restore
         """The inverse of `_state`; `self.train`, `params` and `resolved` are already set."""
 
     def _parts(self) -> list[Recommender]:
@@ -357,23 +295,3 @@ class Recommender(ABC):
 def _check_k(k: int) -> None:
     if not 1 <= int(k) <= 10_000:
         raise ParamError(f"k must be a whole number from 1 to 10000; got {k}.")
-
-
-def _rows_or_empty(matrix: sparse.csr_matrix, users: np.ndarray) -> sparse.csr_matrix:
-    """Rows of the users; an empty row for -1."""
-    rows = matrix[np.maximum(users, 0)]
-    if (users < 0).any():
-        rows = sparse.diags((users >= 0).astype(np.float32)).tocsr() @ rows
-        rows.eliminate_zeros()
-    return rows
-
-
-def _masked(scores: np.ndarray, seen: sparse.csr_matrix | None, allowed: np.ndarray | None) -> np.ndarray:
-    """Scores with -inf where the item was seen or is not allowed (a copy if it had to be read-only)."""
-    if not scores.flags.writeable:
-        scores = scores.copy()
-    if seen is not None:
-        scores[np.repeat(np.arange(len(scores)), np.diff(seen.indptr)), seen.indices] = -np.inf
-    if allowed is not None:
-        scores[:, ~allowed] = -np.inf
-    return scores

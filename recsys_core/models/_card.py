@@ -1,0 +1,82 @@
+"""What a model says of itself: needs, source, cost, and its reasons for an item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from ..data.dataset import DatasetStats
+from ..params import ParamField
+
+
+class Need(StrEnum):
+    """What a model cannot do without; the app disables its card with this reason."""
+
+    RATINGS = "explicit ratings"
+    TIME = "a time for every interaction"
+    ITEM_TABLE = "an item table"
+    USER_TABLE = "a user table"
+
+    def met_by(self, stats: DatasetStats) -> bool:
+        have = {
+            "RATINGS": stats.has_ratings,
+            "TIME": stats.has_time,
+            "ITEM_TABLE": stats.has_item_table,
+            "USER_TABLE": stats.has_user_table,
+        }
+        return have[self.name]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Paper (authors, title, year) and link."""
+
+    citation: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Expected before fitting. memory_bytes: peak beyond the data; seconds: on two cores; note: what drives it."""
+
+    memory_bytes: int
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the app, the command line, the docs and the tests see of a model."""
+
+    key: str
+    label: str
+    family: str
+    summary: str
+    needs: tuple[Need, ...]
+    source: Source | None
+    fields: tuple[ParamField, ...]
+    can_explain: bool
+    can_rate: bool
+    has_similar: bool
+    is_fused: bool
+
+    def missing(self, stats: DatasetStats) -> list[str]:
+        """Reasons why it cannot run on this data; empty when it can."""
+        return [f"needs {need.value}" for need in self.needs if not need.met_by(stats)]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an item: `parts` best first. kind: 'history' (refs are item codes), 'models' or 'features' (names).
+
+    contributions add up to `total` where the model is additive (`exact`), else they are shares.
+    method: one sentence on how they were computed.
+    """
+
+    kind: Literal["history", "models", "features"]
+    refs: tuple[int | str, ...]
+    contributions: tuple[float, ...]
+    total: float
+    exact: bool
+    method: str
