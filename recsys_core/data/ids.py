@@ -24,6 +24,13 @@ class IdMap:
             repeated = self.ids[self.index.duplicated()][0]
             raise ValueError(f"ids must be unique; '{repeated}' appears more than once")
 
+    @classmethod
+    def from_sorted(cls, ids) -> IdMap:
+        """From an Arrow string array known to be sorted and free of duplicates: skips the check, and the copy."""
+        made = cls.__new__(cls)
+        made.ids = pd.array(ids.cast("large_string"), dtype="str")
+        return made
+
     @cached_property
     def index(self) -> pd.Index:
         return pd.Index(self.ids)
