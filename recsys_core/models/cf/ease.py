@@ -146,7 +146,13 @@ class Ease(Recommender):
 
 
 def auto_regularization(stats: DatasetStats) -> float:
-    return 200.0
+    """45 * the root of the geometric mean of interactions per user and per item, to two digits.
+
+    Fitted by eye to the values that are best on MovieLens 100K (400), MovieLens small (200), Last.fm
+    sequences (75) and published for MovieLens 20M (500) and Netflix (1,000); quality is flat around it.
+    """
+    mean = stats.n_interactions / max(1.0, (stats.n_users * stats.n_items) ** 0.5)
+    return float(f"{max(1.0, 45 * mean**0.5):.2g}")
 
 
 def _items_that_fit() -> int:

@@ -15,13 +15,14 @@ from .._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
 from ._neighbours import (
     BLOCK_ENTRIES,
     ValueUse,
+    auto_neighbours,
     explain_by_weights,
     fill_by_popularity,
     folded,
     inverse_frequency,
-    nearest,
+    item_neighbours,
+    pairs_within,
     positives,
-    row_norms,
     weigh,
 )
 
@@ -35,13 +36,13 @@ class ItemKnnParams(p.Params):
         le=5_000,
         tune=(20, 1_000, "log"),
     )
-    similarity: Literal["cosine", "asymmetric", "dot"] = p.param(
-        "cosine",
+    similarity: Literal["asymmetric", "cosine"] = p.param(
+        "asymmetric",
         label="Similarity",
-        help="How shared users are set against popularity: cosine is even-handed, asymmetric lets you lean, dot favours popular items.",
+        help="How shared users are set against popularity: cosine is even-handed, asymmetric leans to popular or to rare items.",
     )
     alpha: float = p.param(
-        0.5,
+        0.35,
         label="Lean of the asymmetric similarity",
         help="Only for asymmetric: 0.5 is the cosine; lower values favour popular items, higher values rare ones.",
         ge=0,
@@ -97,11 +98,11 @@ class ItemKnn(Recommender):
 
     @classmethod
     def auto_params(cls, params: ItemKnnParams, stats: DatasetStats) -> dict[str, Any]:
-        return {"neighbours": 100}
+        return {"neighbours": auto_neighbours(stats.n_items)}
 
     def cost(self, stats: DatasetStats) -> Cost:
         neighbours = min(self.resolve(stats).neighbours, stats.n_items)
-        pairs = pair_count(stats)
+        pairs = pairs_within(stats.n_interactions, stats.n_users)
         return Cost(
             24 * stats.n_items * neighbours + 40 * BLOCK_ENTRIES + 40 * stats.n_interactions + BATCH_BYTES,
             0.1 + 2e-8 * pairs + 1e-7 * min(pairs, stats.n_items**2),
@@ -114,17 +115,8 @@ class ItemKnn(Recommender):
         mean_length = items.sum() / max(1, items.shape[0])
         scheme = {"user_idf": "idf"}.get(params.weighting, params.weighting)
         items = weigh(items, scheme, inverse_frequency(items), mean_length, params.k1, params.b)
-        items = items / max(1e-9, float(np.sqrt(np.mean(items.data**2))))
-        norms = row_norms(items)
         lean = params.alpha if params.similarity == "asymmetric" else 0.5
-
-        def similarity(target: np.ndarray, source: np.ndarray, dot: np.ndarray) -> np.ndarray:
-            dot = np.where(target == source, 0, dot)
-            if params.similarity == "dot":
-                return dot * (dot / (dot + params.shrinkage)) if params.shrinkage else dot
-            return dot / (norms[target] ** (2 * lean) * norms[source] ** (2 - 2 * lean) + params.shrinkage)
-
-        self._weights = nearest(items, items.T.tocsr(), params.neighbours, similarity, ctx).T.tocsr()
+        self._weights = item_neighbours(items, params.neighbours, lean, params.shrinkage, ctx)
 
     def _history_scores(self, histories: Histories) -> np.ndarray:
         history = folded(histories, self.fitted, self.resolved.values)
@@ -144,8 +136,3 @@ class ItemKnn(Recommender):
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._weights = state["weights"]
-
-
-def pair_count(stats: DatasetStats) -> float:
-    """Item pairs within histories: a few users hold many, so four times the even share."""
-    return 4 * stats.n_interactions**2 / max(1, stats.n_users)

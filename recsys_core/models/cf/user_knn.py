@@ -1,0 +1,172 @@
+"""User nearest neighbours: what people with a similar history chose."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from scipy import sparse
+
+from ... import params as p
+from ...context import RunContext
+from ...data.dataset import Dataset, DatasetStats
+from ...data.histories import Histories
+from ...data.holdout import Holdout
+from .._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
+from ._neighbours import (
+    BLOCK_ENTRIES,
+    ValueUse,
+    auto_neighbours,
+    explain_by_weights,
+    fill_by_popularity,
+    folded,
+    inverse_frequency,
+    nearest,
+    pairs_within,
+    positives,
+    row_norms,
+    weigh,
+)
+
+
+class UserKnnParams(p.Params):
+    neighbours: int | Literal["auto"] = p.param(
+        "auto",
+        label="Neighbours",
+        help="How many of the most similar users speak for a user. Auto chooses by the number of users.",
+        ge=1,
+        le=5_000,
+        tune=(20, 1_000, "log"),
+    )
+    similarity: Literal["asymmetric", "cosine"] = p.param(
+        "cosine",
+        label="Similarity",
+        help="How shared items are set against the length of histories: cosine is even-handed, asymmetric leans to active or to quiet neighbours.",
+    )
+    alpha: float = p.param(
+        0.5,
+        label="Lean of the asymmetric similarity",
+        help="Only for asymmetric: 0.5 is the cosine; higher values favour neighbours with long histories, lower values those with short ones.",
+        ge=0,
+        le=1,
+        tune=(0, 1, "linear"),
+        advanced=True,
+    )
+    weighting: Literal["none", "item_idf", "tfidf", "bm25"] = p.param(
+        "tfidf",
+        label="Weight of items",
+        help="Sharing an item that everybody has says little. All but 'none' let popular items count less.",
+    )
+    shrinkage: float = p.param(
+        10.0,
+        label="Shrinkage",
+        help="Pulls similarities that rest on few shared items towards zero. 0 turns it off.",
+        ge=0,
+        le=10_000,
+        tune=(0, 200, "linear"),
+    )
+    values: ValueUse = p.param(
+        "ignore",
+        label="Use of counts and ratings",
+        help="Whether a larger count or rating counts for more: ignore it, use its logarithm, or use it as it is.",
+        advanced=True,
+    )
+    k1: float = p.param(
+        1.2, label="BM25 K1", help="Only for bm25: how soon a repeated interaction stops adding.", gt=0, le=1_000, tune=(0.1, 100, "log"), advanced=True
+    )
+    b: float = p.param(
+        0.75, label="BM25 B", help="Only for bm25: how much a long history is discounted.", ge=0, le=1, tune=(0, 1, "linear"), advanced=True
+    )
+
+
+class UserKnn(Recommender):
+    """Score of an item = sum of the similarities of those neighbours who have it.
+
+    Source: Herlocker et al. (1999), "An Algorithmic Framework for Performing Collaborative Filtering", SIGIR,
+    https://doi.org/10.1145/312624.312682; asymmetric cosine: Aiolli (2013), https://doi.org/10.1145/2507157.2507189;
+    item-IDF: Breese et al. (1998), https://arxiv.org/abs/1301.7363.
+    Differs: weights are scaled to a mean square of 1, so that a shrinkage means the same under every
+    weighting. Neighbours are found when a list is asked for, so a new user is served like any other;
+    a training user is not a neighbour of themselves.
+    Shapes: users csr (U, I) weighted, votes csr (U, I).
+    Cost: no fit; a list costs the sum of its items' users. 16 bytes x interactions.
+    """
+
+    key = "user_knn"
+    label = "User neighbours"
+    family = "Neighbourhood"
+    summary = "Good where users are fewer than items or items change quickly; a new user needs no retraining."
+    source = Source("Herlocker et al. (1999), An Algorithmic Framework for Performing Collaborative Filtering, SIGIR", "https://doi.org/10.1145/312624.312682")
+    Params = UserKnnParams
+
+    @classmethod
+    def auto_params(cls, params: UserKnnParams, stats: DatasetStats) -> dict[str, Any]:
+        return {"neighbours": auto_neighbours(stats.n_users)}
+
+    def cost(self, stats: DatasetStats) -> Cost:
+        pairs = pairs_within(stats.n_interactions, stats.n_items)
+        return Cost(
+            40 * stats.n_interactions + 40 * BLOCK_ENTRIES + 2 * BATCH_BYTES,
+            0.1 + 2e-8 * pairs + 1e-7 * min(pairs, stats.n_users**2),
+            "pairs of users of one item, when all lists are made",
+        )
+
+    def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
+        params = self.resolved
+        ctx.report("Weighting users", 0.0)
+        self._votes = positives(data, params.values)
+        self._idf = inverse_frequency(self._votes)
+        self._mean_length = float(self._votes.sum() / max(1, (np.diff(self._votes.indptr) > 0).sum()))
+        self._scale = 1.0
+        raw = self._weighted(self._votes)
+        self._scale = 1 / max(1e-9, float(np.sqrt(np.mean(raw.data**2))))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._users = self._weighted(self._votes)
+        self._norms = row_norms(self._users)
+        self._by_item = self._users.T.tocsr()
+
+    def _weighted(self, rows: sparse.csr_matrix) -> sparse.csr_matrix:
+        params = self.resolved
+        scheme = {"item_idf": "idf"}.get(params.weighting, params.weighting)
+        return weigh(rows, scheme, self._idf, self._mean_length, params.k1, params.b) * np.float32(self._scale)
+
+    def _neighbours(self, rows: sparse.csr_matrix, users: np.ndarray | None) -> sparse.csr_matrix:
+        """csr (B, U): the neighbours kept, with their similarity."""
+        norms, k = row_norms(rows), self.resolved.neighbours
+        return nearest(rows, self._by_item, k, lambda row, other, dot: self._similarity(dot, norms[row], other, None if users is None else users[row]))
+
+    def _similarity(self, dot: np.ndarray, norm: np.ndarray, other: np.ndarray, user: np.ndarray | None) -> np.ndarray:
+        params = self.resolved
+        lean = params.alpha if params.similarity == "asymmetric" else 0.5
+        similarity = dot / (norm ** (2 * lean) * self._norms[other] ** (2 - 2 * lean) + params.shrinkage)
+        return similarity if user is None else np.where(user == other, 0, similarity)
+
+    def _scores(self, users: np.ndarray) -> np.ndarray:
+        return self._score_rows(self.fitted.histories(users), np.asarray(users))
+
+    def _history_scores(self, histories: Histories) -> np.ndarray:
+        return self._score_rows(histories, None)
+
+    def _score_rows(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:
+        rows = self._weighted(folded(histories, self.fitted, self.resolved.values))
+        return fill_by_popularity((self._neighbours(rows, users) @ self._votes).toarray(), self._popularity())
+
+    def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
+        row = self._weighted(folded(history, self.fitted, self.resolved.values))
+        near = self._neighbours(row, None if user is None else np.array([user]))
+        # A similarity is a sum over shared items: each takes its part of dot(row, neighbour).
+        voters = sparse.csr_matrix(near.multiply(self._votes[:, [item]].T))
+        dots = np.asarray((self._users[voters.indices] @ row.T).todense()).ravel()
+        share = np.asarray((voters.data / np.maximum(dots, 1e-12)) @ self._users[voters.indices]).ravel()
+        method = "How much of the similarity to the neighbours who have this item rests on each item of the history; the parts add up to the score."
+        return explain_by_weights(item, row, share, k, method)
+
+    def _state(self) -> dict[str, Any]:
+        return {"votes": self._votes, "idf": self._idf, "mean_length": self._mean_length, "scale": self._scale}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._votes, self._idf = state["votes"], state["idf"]
+        self._mean_length, self._scale = float(state["mean_length"]), float(state["scale"])
+        self._prepare()
