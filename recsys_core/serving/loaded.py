@@ -16,8 +16,8 @@ from ..models._base import Recommender
 from ..store.files import size_bytes
 from ..store.workspace import Workspace
 
-# A model in memory against its files: csr and dense arrays are as large, ids and cached matrices come on top.
-MEMORY_PER_FILE_BYTE = 2.0
+# A model in memory against its files: arrays are as large, ids and cached matrices come on top.
+MEMORY_PER_FILE_BYTE = 1.25
 
 
 @dataclass
