@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..data.dataset import DatasetStats
 from ..errors import TooLarge, WorkbenchError
 from ..params import Params
 
+log = logging.getLogger(__name__)
 RESERVE = 0.10  # of what is free is left for the app and the system
 PROCESS_BYTES = 350 * 2**20  # a worker with numpy, scipy, pandas and torch imported
 CGROUP_FILES = (
@@ -74,8 +76,8 @@ def what_would_fit(model_cls: Any, params: Params, stats: DatasetStats, usable: 
                 cost = other(other.Params()).cost(stats)
                 if cost.memory_bytes + data_bytes(stats) + PROCESS_BYTES <= usable:
                     others.append((cost.seconds, other.label))
-        except (WorkbenchError, ValueError, ImportError):
-            continue  # a model that cannot even be described on this data is no suggestion
+        except Exception as error:  # an outside plug-in that breaks here must not hide why this model is refused
+            log.debug("No suggestion: %s could not be asked (%s)", key, error)
     parts = []
     if settings:
         parts.append("with " + " or ".join(settings[:2]) + " it would fit")

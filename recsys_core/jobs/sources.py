@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from ..context import RunContext
 from ..data.dataset import Dataset, DatasetStats
 from ..data.holdout import Holdout
@@ -77,7 +75,7 @@ class FilesSource(SplitSource):
     train: Dataset
     read_test: Callable[[], Any]  # -> Dataset or frame with user, item[, value][, time]
     splitter: Splitter
-    split: Split | None = field(default=None, init=False)
+    test: Any = field(default=None, init=False)  # what `read_test` gave, once it was opened
 
     @property
     def stats(self) -> DatasetStats:
@@ -93,13 +91,8 @@ class FilesSource(SplitSource):
     def _open(self) -> Split:
         from ..splitting.own_test import own_test
 
-        self.split = own_test(self.train, self.read_test())
-        return self.split
-
-
-def with_known_codes(holdout: Holdout, n_users: int, n_items: int) -> np.ndarray | None:
-    """Codes to ask the model for: -1 for users it has never met (their codes lie after the known ones)."""
-    return None if holdout.cold else np.where(holdout.users < n_users, holdout.users, -1)
+        self.test = self.read_test()
+        return own_test(self.train, self.test)
 
 
 def phase(ctx: RunContext, name: str, start: float, end: float) -> RunContext:

@@ -1,0 +1,143 @@
+"""Reading the files a command names, through the same door as the app's uploads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadInput, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from ..context import RunContext
+    from ..data.dataset import Dataset
+    from ..data.histories import Histories
+    from ..data.ids import IdMap
+
+
+def existing(path: str | Path, what: str = "file") -> Path:
+    """The path, if there is such a file."""
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise BadInput(f"There is no {what} '{path}'." if not found.exists() else f"'{path}' is a folder, not a file.", "Check the path.")
+    return found
+
+
+def make_plan(path: Path, *, changes: dict[str, Any] | None = None, columns: dict[str, str | None] | None = None) -> tuple[Any, Any]:
+    """(source, plan): what the file is and how it will be read; what is not given is guessed."""
+    from ..data.ingest import IngestPlan, guess_columns, open_source
+    from ..data.ingest.plan import Columns
+
+    source = open_source(path)
+    guess = guess_columns(source)
+    told = {role: name for role, name in (columns or {}).items() if name}
+    for role, name in told.items():
+        if name not in source.columns:
+            raise DataError(f"'{path.name}' has no column '{name}' for the {role}.", f"It has: {', '.join(source.columns)}.")
+    roles = {role: guess.roles[role].column for role in ("user", "item", "value", "event", "time")}
+    roles = {role: None if column in told.values() else column for role, column in roles.items()} | told
+    if not roles["user"] or not roles["item"]:
+        missing = " and ".join(role for role in ("user", "item") if not roles[role])
+        raise DataError(f"'{path.name}' has no column that looks like the {missing} id.", f"Name it; the columns are: {', '.join(source.columns)}.")
+    more = dict(changes or {})
+    if not roles["value"]:
+        more |= {"feedback": "implicit", "value_is": "none", "threshold": None}
+    return source, _checked(lambda: IngestPlan.from_guess(guess, columns=Columns(**roles), **more))
+
+
+def _checked(make: Any) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return make()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"])) or "The plan"
+        reason = str(first.get("ctx", {}).get("error", first["msg"]))
+        raise BadInput(f"{name}: {reason}.") from None
+
+
+def read_interactions(
+    path: str | Path,
+    ctx: RunContext,
+    *,
+    items: str | None = None,
+    users: str | None = None,
+    threshold: float | None = None,
+    columns: dict[str, str | None] | None = None,
+) -> Dataset:
+    """A training or test file: every row counts as relevant unless a threshold is given."""
+    from ..data.ingest import ingest
+
+    file = existing(path)
+    changes = {"items_file": str(existing(items, "item file")) if items else None, "users_file": str(existing(users, "user file")) if users else None}
+    source, plan = make_plan(file, changes=changes, columns=columns)
+    if plan.feedback == "explicit":
+        plan = plan.with_(threshold=threshold)
+    elif threshold is not None:
+        raise BadInput(f"A threshold of {threshold:g} needs ratings; '{file.name}' has none.", "Leave --threshold out.")
+    result = ingest(source, plan, ctx)
+    return replace(result.dataset, name=file.name)
+
+
+def read_frame(path: str | Path, what: str) -> tuple[pd.DataFrame, Any]:
+    """(all rows as text, the source)."""
+    from ..data.ingest import open_source
+
+    source = open_source(existing(path, what))
+    return source.sample(max(1, source.n_records)), source
+
+
+def column(frame: pd.DataFrame, names: tuple[str, ...], position: int | None = None) -> str | None:
+    """The column with one of the names (case and punctuation do not count), else the one at a position."""
+    plain = {"".join(c for c in str(name).lower() if c.isalnum()): name for name in frame.columns}
+    for name in names:
+        if name in plain:
+            return plain[name]
+    return frame.columns[position] if position is not None and position < len(frame.columns) else None
+
+
+USER_NAMES = ("user", "userid", "users", "customer", "customerid", "uid", "id")
+ITEM_NAMES = ("item", "itemid", "items", "product", "productid", "movieid", "iid")
+
+
+def read_user_ids(path: str | Path) -> list[str]:
+    """Ids, one a line, with or without a header; of a table its user column, else its first."""
+    file = existing(path, "user file")
+    from ..data.ingest import open_source
+
+    try:
+        frame, source = read_frame(file, "user file")
+    except DataError:  # one column is no interaction file, but it is a fine list of ids
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        ids = [line.strip() for line in lines if line.strip()]
+        header = bool(ids) and "".join(c for c in ids[0].lower() if c.isalnum()) in USER_NAMES
+        ids = ids[1:] if header else ids
+        if not ids:
+            raise BadInput(f"'{file.name}' holds no user id.", "Give one id a line.") from None
+        return ids
+    del open_source, source
+    name = column(frame, USER_NAMES, 0)
+    return [str(v) for v in frame[name].dropna()]
+
+
+def read_histories(path: str | Path, items: IdMap) -> tuple[np.ndarray, Histories, int]:
+    """(external user ids, their histories in item codes, number of rows with unknown items)."""
+    import numpy as np
+    import pandas as pd
+
+    from ..context import QUIET
+    from ..data.histories import Histories
+    from ..data.ingest import ingest
+
+    source, plan = make_plan(existing(path, "history file"))
+    data = ingest(source, plan, QUIET).dataset
+    codes = items.encode(data.items.decode(data.item))
+    known = codes >= 0
+    time = None if data.time is None else data.time[known]
+    histories = Histories.from_rows(data.n_users, data.user[known], codes[known], data.value[known], time)
+    names = data.users.decode(np.arange(data.n_users))
+    return np.asarray(pd.Series(names), dtype=object), histories, int((~known).sum())

@@ -1,0 +1,205 @@
+"""`train`: one model on a dataset of the workspace, or on files, into a folder that explains itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import BadInput
+from .output import JSON_OPTION, ProgressLine, metrics_table, print_json, say
+
+if TYPE_CHECKING:
+    from ..context import RunContext
+    from ..jobs.sources import SplitSource
+    from ..jobs.training import Trained
+
+
+def register(app: typer.Typer) -> None:
+    app.command("train")(train)
+
+
+def train(
+    dataset: str | None = typer.Option(None, "--dataset", help="A dataset of the workspace, by name or id."),
+    split: str | None = typer.Option(None, "--split", help="How it is split (default: random). With --test: how validation is cut."),
+    split_set: list[str] = typer.Option([], "--split-set", help="A setting of the split, name=value; may be repeated."),
+    train_file: str | None = typer.Option(None, "--train", help="A training file: user,item[,value][,time]."),
+    test_file: str | None = typer.Option(None, "--test", help="A test file; without it the training file is split."),
+    items: str | None = typer.Option(None, "--items", help="A table that describes the items."),
+    users: str | None = typer.Option(None, "--users", help="A table that describes the users."),
+    threshold: float | None = typer.Option(None, "--threshold", help="Files: ratings at or above it are relevant (default: every row is)."),
+    model: str = typer.Option(..., "--model", help="Key of the model; see the command models."),
+    settings: list[str] = typer.Option([], "--set", help="A parameter, name=value; may be repeated."),
+    k: int = typer.Option(20, "--k", help="Length of the lists that are written."),
+    seed: int = typer.Option(42, "--seed", help="The same seed gives the same result."),
+    refit: bool = typer.Option(True, "--refit/--no-refit", help="After early stopping or learning weights, fit again on all of train."),
+    threads: int = typer.Option(0, "--threads", help="CPU threads; 0 = all."),
+    out: str = typer.Option(..., "--out", help="Folder for manifest.json, metrics.json, recommendations.csv and model/."),
+    json: bool = JSON_OPTION,
+) -> None:
+    """Train a model, measure it on held-out data, write its lists."""
+    from .. import registry
+    from ..context import RunContext
+    from ..jobs.spec import TrainSpec
+    from ..jobs.training import train_run
+    from ..store.entries import RunEntry
+
+    if (dataset is None) == (train_file is None):
+        raise BadInput("Give either --dataset NAME or --train FILE.", "See: python -m recsys_core train --help")
+    if dataset is not None and any((test_file, items, users)):
+        raise BadInput("--test, --items and --users go with --train, not with --dataset.", "The dataset has its tables already.")
+    if not 1 <= k <= 1000:
+        raise BadInput(f"--k must be from 1 to 1000; got {k}.")
+    target = Path(out).expanduser()
+    if target.exists() and not target.is_dir():
+        raise BadInput(f"--out '{out}' is a file.", "Name a folder.")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads else ():
+        os.environ[name] = str(threads)
+    rule = "own_test" if test_file else split or "random"
+    split_params = pairs(split_set, "--split-set") | ({"validation": split} if test_file and split else {})
+    spec = TrainSpec.make(
+        dataset=dataset or Path(str(train_file)).name,
+        split=rule,
+        split_params=split_params,
+        model=model,
+        params=_joined(registry.get("model", model), pairs(settings, "--set")),
+        ks=(5, 10, 20, k),
+        seed=seed,
+        refit=refit,
+        threads=threads,
+        keep_top=max(100, k),
+    )
+    registry.get("model", model)(spec.model_params())  # parameters are checked before any file is read
+    progress = ProgressLine()
+    ctx = RunContext(seed=seed, threads=threads, on_progress=progress)
+    source, spec, ctx = _source(spec, ctx, train_file, test_file, items, users, threshold)
+    lists = ListWriter(source, k)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".recsys-") as scratch:
+        folder = Path(scratch) / "run"
+        manifest = train_run(spec, source, folder, ctx, name=spec.title, keep=lambda first: lists(first, folder))
+        progress.done()
+        move_into(folder, target)
+    run = RunEntry(target, manifest)
+    if json:
+        print_json({"run": str(target), "metrics": run.metrics, "overall": run.overall, "lists": lists.summary(), "manifest": manifest})
+        return
+    for note in [*run.notes, *run.card().get("notes", []), *lists.notes]:
+        say(note)
+    metrics_table(run.metrics, run.overall)
+    seconds = ", ".join(f"{stage} {manifest[f'{stage}_seconds']:.1f} s" for stage in ("fit", "recommend", "evaluate"))
+    print(f"\n{run.name}: {lists.n_rows:,} rows for {lists.n_users:,} users in {target / 'recommendations.csv'} ({seconds}).")
+
+
+def _source(
+    spec: Any, ctx: RunContext, train_file: str | None, test_file: str | None, items: str | None, users: str | None, threshold: float | None
+) -> tuple[SplitSource, Any, RunContext]:
+    """Where training and test come from; with a workspace behind it where there is one."""
+    from ..jobs.sources import FilesSource, RuleSource
+    from ..store import Workspace
+    from .read import existing, read_interactions
+
+    splitter = spec.splitter()
+    if train_file is None:
+        workspace = Workspace()
+        entry = workspace.dataset(spec.dataset)
+        ctx = replace(ctx, load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
+        return RuleSource(entry.load(), splitter), spec.model_copy(update={"dataset": entry.id}), ctx
+    if test_file:
+        existing(test_file, "test file")  # that it is there may be asked; it is opened after fitting
+    data = read_interactions(train_file, ctx, items=items, users=users, threshold=threshold)
+    if test_file is None:
+        return RuleSource(data, splitter), spec, ctx
+    return FilesSource(data, lambda: read_interactions(test_file, ctx), splitter), spec, ctx
+
+
+class ListWriter:
+    """Writes recommendations.csv: external ids, every user of the test file (known or not), best first."""
+
+    def __init__(self, source: SplitSource, k: int) -> None:
+        self.source, self.k = source, k
+        self.n_rows = self.n_users = self.n_unknown = 0
+        self.notes: list[str] = []
+
+    def __call__(self, first: Trained, folder: Path) -> None:
+        import numpy as np
+
+        from ..data.topk import TopK
+        from ..jobs.training import recommend_test
+
+        top, ids = first.top.cut(self.k), first.split.train.users
+        test = getattr(self.source, "test", None)
+        if test is not None:
+            asked = ids.encode(test.users.ids)
+            rest = np.setdiff1d(asked[asked >= 0], top.users)
+            if len(rest):
+                more = recommend_test(first.model, first.split.test, self.k, users=rest)
+                top = TopK(*(np.concatenate([getattr(top, name), getattr(more, name)]) for name in ("users", "items", "scores")))
+        known = top.users < first.model.fitted.n_users
+        seen = np.diff(first.model.fitted.matrix("seen").indptr)
+        served = known & (seen[np.where(known, top.users, 0)] > 0)
+        self.n_users = len(top)
+        self.n_unknown = 0 if first.split.test.cold else int((~served).sum())
+        if self.n_unknown:
+            self.notes.append(f"{self.n_unknown:,} of {self.n_users:,} test users have no training history: they get the most popular items.")
+        self.n_rows = write_csv(top, ids, first.split.train.items, folder / "recommendations.csv")
+
+    def summary(self) -> dict[str, int]:
+        return {"rows": self.n_rows, "users": self.n_users, "unknown_users": self.n_unknown}
+
+
+def write_csv(top: Any, users: Any, items: Any, path: Path) -> int:
+    """user,item,rank,score with ids exactly as they came in; the number of rows. In blocks, for memory."""
+    import numpy as np
+
+    rows = 0
+    for start in range(0, max(1, len(top)), 50_000):
+        block = np.arange(start, min(start + 50_000, len(top)))
+        names = users if hasattr(users, "decode") else np.asarray(users, dtype=object)[block]
+        frame = top.take(block).frame(names, items)
+        frame.to_csv(path, mode="a" if start else "w", header=start == 0, index=False, float_format="%.7g", lineterminator="\n")
+        rows += len(frame)
+    return rows
+
+
+def pairs(texts: list[str], option: str) -> dict[str, str]:
+    """name=value texts as a dict."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise BadInput(f"{option} must be name=value; got '{text}'.")
+        if name.strip() in found:
+            raise BadInput(f"{option} gives '{name.strip()}' twice.")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _joined(model: Any, values: dict[str, str]) -> dict[str, Any]:
+    """The parameters as the model reads them; `part.name=value` sets one of a part of a fusion."""
+    out: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
+    parts: dict[str, dict[str, str]] = {}
+    for name, value in values.items():
+        part, dot, inner = name.partition(".")
+        if dot:
+            parts.setdefault(part, {})[inner] = value
+    if parts and "part_params" not in model.Params.model_fields:
+        raise BadInput(f"{model.label} has no parts to set '{next(iter(parts))}.…' of.")
+    return out | ({"part_params": parts} if parts else {})
+
+
+def move_into(folder: Path, target: Path) -> None:
+    """What was written replaces what has the same name in the target; other files there stay."""
+    if not target.exists():
+        os.replace(folder, target)
+        return
+    for path in sorted(folder.iterdir(), key=lambda p: p.name == "manifest.json"):
+        goal = target / path.name
+        if goal.is_dir() and not goal.is_symlink():
+            shutil.rmtree(goal)
+        os.replace(path, goal)
