@@ -63,7 +63,8 @@ def evaluate(
     top: lists of the holdout's users in any order, at least max(ks) long; a user without a list counts as
     all misses, lists of other users are left aside. ratings: float (n,), one prediction for every
     interaction of `holdout.truth`, for RMSE and MAE. metrics: keys; all when None.
-    Cost: the accuracy metrics for 6,000 users × 20 take about 20 ms of one core.
+    Cost: 6,000 users × 20: 12 ms of one core for the accuracy metrics, 50-120 ms for everything; memory is
+    about 60 bytes per place of the lists (a million lists of 20: 1.2 GB).
     """
     ks = _checked(ks, top.k)
     chosen = [registry.get("metric", key)() for key in (registry.keys("metric") if metrics is None else metrics)]

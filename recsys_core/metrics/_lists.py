@@ -33,13 +33,13 @@ class Lists:
 
     @cached_property
     def hits_to(self) -> np.ndarray:
-        """int64 (B, K): hits among the first p + 1 of the list."""
-        return np.cumsum(self.hits, axis=1)
+        """int32 (B, K): hits among the first p + 1 of the list."""
+        return np.cumsum(self.hits, axis=1, dtype=np.int32)
 
     @cached_property
     def length_to(self) -> np.ndarray:
-        """int64 (B, K): items among the first p + 1 of the list."""
-        return np.cumsum(self.items >= 0, axis=1)
+        """int32 (B, K): items among the first p + 1 of the list."""
+        return np.cumsum(self.items >= 0, axis=1, dtype=np.int32)
 
     @cached_property
     def gain_to(self) -> np.ndarray:
@@ -65,7 +65,7 @@ class Lists:
 
     @cached_property
     def hit_popular_place(self) -> np.ndarray:
-        """int64 (B, K): for hits, the item's place (from 0) among the user's unseen items by popularity; else 0."""
+        """int32 (B, K): for hits, the item's place (from 0) among the user's unseen items by popularity; else 0."""
         row, column = np.nonzero(self.hits)
         rank = self.catalog.popularity_rank
         n = self.catalog.n_items
@@ -73,7 +73,7 @@ class Lists:
         seen_keys = np.sort(seen_row * n + rank[self.seen.indices])
         own = rank[self.items[row, column]]
         above = np.searchsorted(seen_keys, row * n + own) - np.searchsorted(seen_keys, row * n)
-        out = np.zeros(self.hits.shape, dtype=np.int64)
+        out = np.zeros(self.hits.shape, dtype=np.int32)
         out[row, column] = own - above
         return out
 

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_core.data.dataset import Dataset
+from recsys_core.data.dataset import Dataset, from_frame
 from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
 from recsys_core.data.topk import TopK, top_k
 from recsys_core.metrics import Catalog, evaluate
+from recsys_core.splitting.own_test import own_test
 
 metrics = pytest.importorskip("sklearn.metrics", reason="Needs scikit-learn: pip install -r requirements.txt.")
 N_USERS, N_ITEMS, K = 60, 80, 10
@@ -193,3 +194,17 @@ def test_co_occurrence_diversity_is_the_exact_cosine_when_the_embedding_is_wide_
         found = [i for i in top.items[u] if i >= 0 and lengths[i] > 0]
         distances = [1 - columns[:, a] @ columns[:, b] / (lengths[a] * lengths[b]) for a, b in combinations(found, 2)]
         assert ours.iloc[u] == pytest.approx(np.mean(distances), abs=1e-4)
+
+
+# ---- figures others reached ----------------------------------------------------------------------
+def test_popularity_on_the_fixed_pair_reaches_the_published_figures(real_data):
+    """Recall@20 .1676 and NDCG@20 .2090 by another library's evaluator; equal counts may be ordered differently."""
+    folder = real_data("ml-100k")
+    train, test = (pd.read_csv(folder / f"{name}.csv.gz").iloc[:, :2].set_axis(["user", "item"], axis=1) for name in ("train", "test"))
+    split = own_test(from_frame(train), test)
+    users = split.test.users
+    scores = np.tile(split.train.item_counts.astype(np.float32), (len(users), 1))
+    scores[split.train.matrix("seen")[users].nonzero()] = -np.inf
+    figures = evaluate(TopK(users, *top_k(scores, 20)), split.test, Catalog(split.train), [20]).means()
+    assert figures["recall@20"] == pytest.approx(0.1676, abs=3e-4) and figures["ndcg@20"] == pytest.approx(0.2090, abs=3e-4)
+    assert figures["serendipity@20"] == 0 and figures["long_tail_share@20"] == 0

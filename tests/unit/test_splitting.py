@@ -118,6 +118,12 @@ def test_data_that_leaves_nothing_to_test_is_refused_in_words(key):
         splits(key, data)
 
 
+@pytest.mark.parametrize("key", RULES)
+def test_an_empty_dataset_is_refused_in_words(key):
+    with pytest.raises(Unsupported, match="leaves 0 training interactions"):
+        splits(key, random_data(1).subset(np.empty(0, dtype=int)))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6), st.integers(1, 5), st.integers(0, 9)), min_size=1, max_size=60),
