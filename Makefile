@@ -5,9 +5,6 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PORT ?= 8501
-# Tests use short computations: one thread each is faster than two that wait for each other.
-export OMP_NUM_THREADS ?= 1
-export OPENBLAS_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test fast lint docs bench screenshots clean chromium
@@ -30,7 +27,7 @@ $(VENV)/.dev-stamp: requirements.txt requirements-dev.txt | $(PYTHON)
 
 run: $(VENV)/.run-stamp
 	@echo "Starting on http://localhost:$(PORT) - stop with Ctrl+C."
-	@OMP_NUM_THREADS= OPENBLAS_NUM_THREADS= $(PYTHON) -m streamlit run app.py --server.port $(PORT)
+	@$(PYTHON) -m streamlit run app.py --server.port $(PORT)
 
 chromium:
 	@sh scripts/get_chromium.sh
