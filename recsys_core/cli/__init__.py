@@ -26,7 +26,9 @@ app = typer.Typer(
 
 @app.callback()
 def _common(
-    workspace: str | None = typer.Option(None, "--workspace", help="Workspace folder; else RECSYS_WORKSPACE, else ./workspace.", show_default=False),
+    workspace: str | None = typer.Option(
+        None, "--workspace", help="Workspace folder; else RECSYS_WORKSPACE, else ./workspace.", show_default=False
+    ),
 ) -> None:
     if workspace:
         os.environ["RECSYS_WORKSPACE"] = workspace

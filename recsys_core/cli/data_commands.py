@@ -28,7 +28,9 @@ def models(
         print_json(listed[0] if key else listed)
     elif key:
         print(f"{cards[0].label} ({cards[0].family}). {cards[0].summary}\n")
-        print_table(["parameter", "default", "rule", "what it does"], [(f.name, _default(f.default), f.rule, f.help) for f in cards[0].fields])
+        print_table(
+            ["parameter", "default", "rule", "what it does"], [(f.name, _default(f.default), f.rule, f.help) for f in cards[0].fields]
+        )
     else:
         rows = [(c.key, c.family, ", ".join(f"{f.name}={_default(f.default)}" for f in c.fields if not f.advanced)) for c in cards]
         print_table(["key", "family", "parameters"], sorted(rows, key=lambda row: (row[1], row[0])))

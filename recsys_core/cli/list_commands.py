@@ -39,7 +39,9 @@ def open_run(name: str) -> RunEntry:
 def recommend(
     run: str = typer.Option(..., "--run", help="Folder of a run, or its name in the workspace."),
     users: str | None = typer.Option(None, "--users", help="A file of user ids, one a line. Default: all training users."),
-    histories: str | None = typer.Option(None, "--histories", help="A file user,item[,value][,time] of users to serve from these items alone."),
+    histories: str | None = typer.Option(
+        None, "--histories", help="A file user,item[,value][,time] of users to serve from these items alone."
+    ),
     k: int = typer.Option(20, "--k", help="Length of the lists."),
     include_seen: bool = typer.Option(False, "--include-seen", help="Items a user has had may be on the list."),
     out: str = typer.Option(..., "--out", help="The CSV to write: user,item,rank,score."),

@@ -46,7 +46,10 @@ def metrics_table(metrics: dict[str, dict[str, float]], overall: dict[str, float
         key, _, k = name.partition("@")
         values.setdefault(key, {})[k] = "" if value is None else f"{value:.4f}"
     ks = sorted({k for row in values.values() for k in row if k}, key=int)
-    print_table(["metric", *(f"@{k}" for k in ks)], [[key, *(row.get(k, row.get("", "") if i == 0 else "") for i, k in enumerate(ks))] for key, row in values.items()])
+    print_table(
+        ["metric", *(f"@{k}" for k in ks)],
+        [[key, *(row.get(k, row.get("", "") if i == 0 else "") for i, k in enumerate(ks))] for key, row in values.items()],
+    )
 
 
 class ProgressLine:

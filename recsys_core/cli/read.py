@@ -41,7 +41,9 @@ def make_plan(path: Path, *, changes: dict[str, Any] | None = None, columns: dic
     roles = {role: None if column in told.values() else column for role, column in roles.items()} | told
     if not roles["user"] or not roles["item"]:
         missing = " and ".join(role for role in ("user", "item") if not roles[role])
-        raise DataError(f"'{path.name}' has no column that looks like the {missing} id.", f"Name it; the columns are: {', '.join(source.columns)}.")
+        raise DataError(
+            f"'{path.name}' has no column that looks like the {missing} id.", f"Name it; the columns are: {', '.join(source.columns)}."
+        )
     more = dict(changes or {})
     if not roles["value"]:
         more |= {"feedback": "implicit", "value_is": "none", "threshold": None}
@@ -73,7 +75,10 @@ def read_interactions(
     from ..data.ingest import ingest
 
     file = existing(path)
-    changes = {"items_file": str(existing(items, "item file")) if items else None, "users_file": str(existing(users, "user file")) if users else None}
+    changes = {
+        "items_file": str(existing(items, "item file")) if items else None,
+        "users_file": str(existing(users, "user file")) if users else None,
+    }
     source, plan = make_plan(file, changes=changes, columns=columns)
     if plan.feedback == "explicit":
         plan = plan.with_(threshold=threshold)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..jobs.sources import SplitSource
     from ..jobs.training import Trained
 
+SPLIT_SET = typer.Option([], "--split-set", help="A setting of the split, name=value; may be repeated.")
+SET = typer.Option([], "--set", help="A parameter, name=value; may be repeated. Of a part of a fusion: ease.regularization=200.")
+
 
 def register(app: typer.Typer) -> None:
     app.command("train")(train)
@@ -27,14 +30,14 @@ def register(app: typer.Typer) -> None:
 def train(
     dataset: str | None = typer.Option(None, "--dataset", help="A dataset of the workspace, by name or id."),
     split: str | None = typer.Option(None, "--split", help="How it is split (default: random). With --test: how validation is cut."),
-    split_set: list[str] = typer.Option([], "--split-set", help="A setting of the split, name=value; may be repeated."),
+    split_set: list[str] = SPLIT_SET,
     train_file: str | None = typer.Option(None, "--train", help="A training file: user,item[,value][,time]."),
     test_file: str | None = typer.Option(None, "--test", help="A test file; without it the training file is split."),
     items: str | None = typer.Option(None, "--items", help="A table that describes the items."),
     users: str | None = typer.Option(None, "--users", help="A table that describes the users."),
     threshold: float | None = typer.Option(None, "--threshold", help="Files: ratings at or above it are relevant (default: every row is)."),
     model: str = typer.Option(..., "--model", help="Key of the model; see the command models."),
-    settings: list[str] = typer.Option([], "--set", help="A parameter, name=value; may be repeated."),
+    settings: list[str] = SET,
     k: int = typer.Option(20, "--k", help="Length of the lists that are written."),
     seed: int = typer.Option(42, "--seed", help="The same seed gives the same result."),
     refit: bool = typer.Option(True, "--refit/--no-refit", help="After early stopping or learning weights, fit again on all of train."),
@@ -111,7 +114,8 @@ def _source(
         ctx = replace(ctx, load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
         return RuleSource(entry.load(), splitter), spec.model_copy(update={"dataset": entry.id}), ctx
     if test_file:
-        existing(test_file, "test file")  # that it is there may be asked; it is opened after fitting
+        if existing(test_file, "test file").stat().st_size == 0:  # this much may be asked; it is opened after fitting
+            raise BadInput(f"The test file '{test_file}' is empty.", "Check the path.")
     data = read_interactions(train_file, ctx, items=items, users=users, threshold=threshold)
     if test_file is None:
         return RuleSource(data, splitter), spec, ctx
@@ -146,7 +150,9 @@ class ListWriter:
         self.n_users = len(top)
         self.n_unknown = 0 if first.split.test.cold else int((~served).sum())
         if self.n_unknown:
-            self.notes.append(f"{self.n_unknown:,} of {self.n_users:,} test users have no training history: they get the most popular items.")
+            self.notes.append(
+                f"{self.n_unknown:,} of {self.n_users:,} test users have no training history: they get the most popular items."
+            )
         self.n_rows = write_csv(top, ids, first.split.train.items, folder / "recommendations.csv")
 
     def summary(self) -> dict[str, int]:

@@ -23,7 +23,9 @@ def datasets(json: bool = JSON_OPTION) -> None:
 
     entries = Workspace().datasets()
     if json:
-        print_json([{"id": e.id, "name": e.name, "created": e.created, "stats": e.manifest["stats"], "size_bytes": e.size_bytes} for e in entries])
+        print_json(
+            [{"id": e.id, "name": e.name, "created": e.created, "stats": e.manifest["stats"], "size_bytes": e.size_bytes} for e in entries]
+        )
         return
     rows = [(e.name, e.id, e.stats.n_users, e.stats.n_items, e.stats.n_interactions, e.created[:16]) for e in entries]
     print_table(["name", "id", "users", "items", "interactions", "created"], rows)
@@ -47,7 +49,10 @@ def runs(
         print_json([{"id": e.id, "name": e.name, "spec": e.spec, "metrics": e.metrics, "overall": e.overall} for e in entries])
         return
     names = {d.id: d.name for d in Workspace().datasets()}
-    rows = [(e.name, e.id, names.get(e.dataset_id, e.dataset_id), e.spec.get("split", ""), value[e.id], e.manifest.get("fit_seconds")) for e in entries]
+    rows = [
+        (e.name, e.id, names.get(e.dataset_id, e.dataset_id), e.spec.get("split", ""), value[e.id], e.manifest.get("fit_seconds"))
+        for e in entries
+    ]
     print_table(["name", "id", "dataset", "split", metric, "fit seconds"], rows)
 
 
@@ -90,7 +95,15 @@ def export(
     if out:
         shutil.copyfile(entry.file, target)
     if json:
-        print_json({"export": entry.id, "file": str(target), "rows": entry.rows, "unknown_users": entry.manifest["n_unknown"], "notes": entry.manifest["notes"]})
+        print_json(
+            {
+                "export": entry.id,
+                "file": str(target),
+                "rows": entry.rows,
+                "unknown_users": entry.manifest["n_unknown"],
+                "notes": entry.manifest["notes"],
+            }
+        )
         return
     for note in entry.manifest["notes"]:
         say(note)

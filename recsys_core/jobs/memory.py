@@ -44,7 +44,9 @@ def needed_bytes(model_cls: Any, params: Params, stats: DatasetStats) -> int:
     return int(model_cls(params).cost(stats).memory_bytes) + data_bytes(stats) + PROCESS_BYTES
 
 
-def fits_in_memory(model_cls: Any, params: Params | dict[str, Any] | None, stats: DatasetStats, *, available: int | None = None) -> tuple[bool, str]:
+def fits_in_memory(
+    model_cls: Any, params: Params | dict[str, Any] | None, stats: DatasetStats, *, available: int | None = None
+) -> tuple[bool, str]:
     """(fits, a sentence for the user). The sentence of a misfit says what would fit."""
     if not isinstance(params, Params):
         params = params_module.build(model_cls.Params, params, owner=model_cls.label)

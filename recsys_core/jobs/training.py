@@ -30,7 +30,7 @@ from ..store.workspace import Workspace
 from .job import epochs_of
 from .machine import machine, peak_rss_bytes, versions
 from .memory import require_memory
-from .sources import Fold, FilesSource, RuleSource, SplitSource, phase
+from .sources import FilesSource, Fold, RuleSource, SplitSource, phase
 from .spec import TrainSpec
 
 FIT_SHARE = 0.85  # of the progress bar; the rest is recommending and measuring
@@ -78,7 +78,14 @@ def train_in_workspace(workspace: Workspace, spec: TrainSpec, ctx: RunContext) -
 
 
 def train_run(
-    spec: TrainSpec, source: SplitSource, out_dir: Path, ctx: RunContext, *, run_id: str = "", name: str = "", keep: Callable[[Trained], None] | None = None
+    spec: TrainSpec,
+    source: SplitSource,
+    out_dir: Path,
+    ctx: RunContext,
+    *,
+    run_id: str = "",
+    name: str = "",
+    keep: Callable[[Trained], None] | None = None,
 ) -> dict[str, Any]:
     """Train, recommend, measure; write the run into `out_dir` (made if need be); returns the manifest.
 
@@ -159,7 +166,9 @@ def fit(model: Recommender, fold: Fold, ctx: RunContext, *, refit: bool = True) 
         return model.fit(fold.train, ctx), None, 0
     part, validation = fold.validation()
     if len(part) == 0 or len(validation.users) == 0:
-        raise Unsupported(f"{model.label} needs a validation part, and none could be cut from the training part.", "Use more data or another split.")
+        raise Unsupported(
+            f"{model.label} needs a validation part, and none could be cut from the training part.", "Use more data or another split."
+        )
     fitted = model.fit(part, phase(ctx, "with validation", 0.0, 0.5 if refit else 1.0), validation=validation)
     if not refit:
         return fitted, None, len(validation.users)
@@ -200,7 +209,9 @@ def _write_fold(trained: Trained, source: SplitSource, folder: Path) -> None:
     arrays = {}
     for prefix, part in (("truth", trained.split.test.truth), ("given", trained.split.test.given)):
         if part is not None:
-            arrays |= {f"{prefix}_{name}": getattr(part, name) for name in ("user", "item", "value", "time") if getattr(part, name) is not None}
+            arrays |= {
+                f"{prefix}_{name}": getattr(part, name) for name in ("user", "item", "value", "time") if getattr(part, name) is not None
+            }
     np.savez_compressed(folder / "test.npz", **arrays)
     if isinstance(source, FilesSource):
         (folder / "ids").mkdir(exist_ok=True)
@@ -241,7 +252,9 @@ def _card(spec: TrainSpec, source: SplitSource, first: Trained, pooled: Evaluati
     """The protocol card of the run; for k-fold of its first fold, with what was pooled said in words."""
     notes = list(pooled.notes)
     if source.n_folds > 1:
-        notes.append(f"All {source.n_folds} folds were trained; figures are pooled over them, the model and the lists kept are those of the first.")
+        notes.append(
+            f"All {source.n_folds} folds were trained; figures are pooled over them, the model and the lists kept are those of the first."
+        )
     validated = first.n_validation > 0
     refitted = first.fit_model is not None
     card = protocol_card(

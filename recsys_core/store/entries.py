@@ -151,7 +151,7 @@ class RunEntry(Entry):
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """"ndcg@20" -> {"mean", "low", "high"}: mean over users and its 95 % bootstrap interval."""
+        """Mean over users and its 95 % bootstrap interval: "ndcg@20" -> {"mean", "low", "high"}."""
         return self._measured.get("metrics", {})
 
     @property

@@ -28,6 +28,7 @@ from .spreadsheet import safe_frame
 from .workspace import Workspace
 
 SCORE_CELLS = 8_000_000  # scores held at once
+LINE_END = "\r\n"  # RFC 4180; and so a lone CR inside a cell is quoted too, else what follows it would start a row
 
 
 class ExportRequest(BaseModel):
@@ -116,7 +117,9 @@ def plan_export(run: RunEntry, request: ExportRequest, *, model: Recommender | N
     return Plan(model, data, request, who, allowed, notes)
 
 
-def preview(run: RunEntry, request: ExportRequest, *, n_users: int = 5, model: Recommender | None = None, data: Dataset | None = None) -> ExportPreview:
+def preview(
+    run: RunEntry, request: ExportRequest, *, n_users: int = 5, model: Recommender | None = None, data: Dataset | None = None
+) -> ExportPreview:
     """The first lists and the number of rows, without making the others."""
     plan = plan_export(run, request, model=model, data=data)
     rows = slice(0, min(n_users, len(plan.who)))
@@ -154,7 +157,8 @@ def export_lists(
             "n_users": len(plan.who),
             "n_unknown": plan.who.n_unknown,
             "notes": plan.notes,
-            "request": request.model_dump(mode="json", exclude={"users"}) | {"n_users_given": None if request.users is None else len(request.users)},
+            "request": request.model_dump(mode="json", exclude={"users"})
+            | {"n_users_given": None if request.users is None else len(request.users)},
         }
         write_json(folder / "manifest.json", manifest)
     return ExportEntry.open(target)
@@ -172,7 +176,7 @@ def write_lists(plan: Plan, file: Path, ctx: RunContext = QUIET) -> int:
             frame = _finish(plan, _lists(plan, rows), rows)
             n_rows += len(frame)
             if plan.request.format == "csv":
-                frame.to_csv(file, mode="a" if rows.start else "w", header=rows.start == 0, index=False, lineterminator="\n")
+                frame.to_csv(file, mode="a" if rows.start else "w", header=rows.start == 0, index=False, lineterminator=LINE_END)
                 continue
             table = pa.Table.from_pandas(frame, preserve_index=False, schema=parquet.schema if parquet else None)
             if parquet is None:
@@ -232,7 +236,9 @@ def _finish(plan: Plan, top: TopK, rows: slice) -> pd.DataFrame:
         for name in columns:
             values = table[name].reset_index(drop=True)
             picked = values.take(np.maximum(codes, 0)).reset_index(drop=True).where(pd.Series(codes >= 0), None)
-            frame[name if name not in frame.columns else f"{side}_{name}"] = picked.to_numpy() if picked.dtype != object else picked.to_numpy(object)
+            frame[name if name not in frame.columns else f"{side}_{name}"] = (
+                picked.to_numpy() if picked.dtype != object else picked.to_numpy(object)
+            )
     return safe_frame(frame) if request.format == "csv" else frame
 
 

@@ -30,7 +30,9 @@ class Workspace:
             for kind in (*KINDS, "jobs"):
                 (self.root / kind).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BadInput(f"The workspace folder '{self.root}' cannot be written: {error.strerror}.", "Set RECSYS_WORKSPACE to another.") from None
+            raise BadInput(
+                f"The workspace folder '{self.root}' cannot be written: {error.strerror}.", "Set RECSYS_WORKSPACE to another."
+            ) from None
         if self.root not in _cleaned:
             _cleaned.add(self.root)
             for kind in (*KINDS, "jobs"):
@@ -48,7 +50,9 @@ class Workspace:
             yield
 
     # ---- datasets --------------------------------------------------------------------------------
-    def add_dataset(self, result: Any, name: str = "", *, report: Any = None, rejects_path: str | Path | None = None, plan: Any = None) -> DatasetEntry:
+    def add_dataset(
+        self, result: Any, name: str = "", *, report: Any = None, rejects_path: str | Path | None = None, plan: Any = None
+    ) -> DatasetEntry:
         """Save an IngestResult or a Dataset under a name (made unique).
 
         The id is the hash of the content: data that is already here is not saved again; its entry comes
@@ -163,7 +167,9 @@ class Workspace:
             raise BadInput(f"'{entry.name}' is used by the {jobs[0]['state']} job '{jobs[0]['title']}'.", "Cancel the job first.")
         dependents = self._dependents(entry)
         if dependents and not with_dependents:
-            listed = ", ".join(f"{kind} '{e.name}'" for kind, e in dependents[:5]) + (f" and {len(dependents) - 5} more" if len(dependents) > 5 else "")
+            listed = ", ".join(f"{kind} '{e.name}'" for kind, e in dependents[:5]) + (
+                f" and {len(dependents) - 5} more" if len(dependents) > 5 else ""
+            )
             raise BadInput(f"'{entry.name}' cannot be deleted alone: {listed} depend on it.", "Delete it together with them.")
         doomed = [*dependents, (entry.path.parent.name[:-1], entry)]
         with self.locked():
@@ -207,7 +213,13 @@ class Workspace:
             if hits:
                 return hits[0]
         close = difflib.get_close_matches(wanted, [e.name for e in entries], n=1)
-        known = f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(e.name for e in entries[:8])}." if entries else "There are none yet."
+        known = (
+            f"Did you mean '{close[0]}'?"
+            if close
+            else f"There are: {', '.join(e.name for e in entries[:8])}."
+            if entries
+            else "There are none yet."
+        )
         raise NotFound(f"There is no {kind[:-1]} '{wanted}' in this workspace.", known)
 
     def _dependents(self, entry: Entry) -> list[tuple[str, Entry]]:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,13 @@ import pytest
 
 from recsys_core import registry
 from recsys_core.data.dataset import DatasetStats, from_frame
-from recsys_core.errors import BadInput, NotFound, ParamError
+from recsys_core.errors import BadInput, NotFound, ParamError, TooLarge
 from recsys_core.jobs import Dispatcher, Job, JobQueue, JobSpec, TrainSpec, fits_in_memory
-from recsys_core.jobs.memory import available_bytes, human
+from recsys_core.jobs.memory import available_bytes, human, require_memory
 from recsys_core.jobs.process import identity, is_alive, kill
 from recsys_core.jobs.queue import death
 from recsys_core.jobs.worker import explain_failure
+from recsys_core.models._base import Cost
 from recsys_core.store import Workspace
 from recsys_core.store.files import read_json, write_json
 
@@ -46,7 +48,9 @@ class Odd(Recommender):
     summary = "For tests."
 
     class Params(params.Params):
-        how: Literal["fine", "slow", "deaf", "raises", "no_memory", "killed", "refuses", "exits"] = param("fine", label="How", help="What it does.")
+        how: Literal["fine", "slow", "deaf", "raises", "no_memory", "killed", "refuses", "exits"] = param(
+            "fine", label="How", help="What it does."
+        )
         seconds: float = param(60.0, label="Seconds", help="How long.", ge=0)
         marker: str = param("", label="Marker", help="A file to write to.")
 
@@ -119,7 +123,13 @@ def start(queue, spec) -> Job:
     """Submit and wait until it trains."""
     job = queue.submit(spec)
     queue.tick()
-    wait_for(lambda: queue.job(job.id).progress().get("stage", "").startswith("Fitting") or spec.params["how"] == "deaf" and _children(queue.job(job.id)))
+    wait_for(
+        lambda: (
+            queue.job(job.id).progress().get("stage", "").startswith("Fitting")
+            or spec.params["how"] == "deaf"
+            and _children(queue.job(job.id))
+        )
+    )
     return queue.job(job.id)
 
 
@@ -139,15 +149,32 @@ def test_defaults_spelled_out_are_the_same_run():
     short = TrainSpec(dataset="d", model="popular")
     splitter = short.splitter()
     long = TrainSpec(
-        dataset="d", model="popular", params=short.model_params().model_dump(), split_params=splitter.params.model_dump(), ks=(20, 10, 5), name="x", threads=2
+        dataset="d",
+        model="popular",
+        params=short.model_params().model_dump(),
+        split_params=splitter.params.model_dump(),
+        ks=(20, 10, 5),
+        name="x",
+        threads=2,
     )
     assert long.run_id == short.run_id
-    for change in ({"seed": 1}, {"ks": (10,)}, {"split": "leave_last"}, {"refit": False}, {"dataset": "e"}, {"split_params": {"test_share": 0.3}}):
+    for change in (
+        {"seed": 1},
+        {"ks": (10,)},
+        {"split": "leave_last"},
+        {"refit": False},
+        {"dataset": "e"},
+        {"split_params": {"test_share": 0.3}},
+    ):
         assert TrainSpec(**{"dataset": "d", "model": "popular", **change}).run_id != short.run_id
 
 
 def test_bad_specs_are_refused_with_the_rule_and_the_value():
-    for values, words in (({"ks": [0]}, r"from 1 to 1000; got \[0\]"), ({"seed": -1}, "got -1"), ({"colour": 1}, "Unknown setting 'colour'")):
+    for values, words in (
+        ({"ks": [0]}, r"from 1 to 1000; got \[0\]"),
+        ({"seed": -1}, "got -1"),
+        ({"colour": 1}, "Unknown setting 'colour'"),
+    ):
         with pytest.raises(ParamError, match=words):
             TrainSpec.make(dataset="d", model="popular", **values)
     with pytest.raises(NotFound, match="Did you mean 'popular'"):
@@ -252,9 +279,18 @@ def test_an_unknown_kind_of_job_fails_in_words(queue):
 def test_a_job_is_refused_when_it_would_not_fit(queue, monkeypatch):
     stats = DatasetStats(100_000, 400_000, 5_000_000, 500, True, False, False, False)
     model = registry.get("model", "ease")
-    fits, sentence = fits_in_memory(model, None, stats, available=8 * 2**30)
-    if not fits:
-        assert "8.0 GB is free" in sentence and "would fit" in sentence
+    class Huge(model):
+        label = "Huge"
+
+        def cost(self, stats):
+            return Cost(stats.n_items**2 * 8, 1.0)
+
+    fits, sentence = fits_in_memory(Huge, None, stats, available=8 * 2**30)
+    assert not fits and "Huge on 400,000 items" in sentence and "8.0 GB is free" in sentence
+    assert "these models would fit: " in sentence.lower() and "Most popular" not in sentence, "an unpersonalised model is no replacement"
+    with pytest.raises(TooLarge, match="is free") as refused:
+        require_memory(Huge, Huge.Params(), replace(stats, n_items=2_000_000))
+    assert refused.value.hint
     cheap = registry.get("model", "popular")
     assert fits_in_memory(cheap, None, stats, available=8 * 2**30)[0]
     fits, sentence = fits_in_memory(cheap, None, stats, available=2**20)
@@ -267,7 +303,10 @@ def test_a_job_is_refused_when_it_would_not_fit(queue, monkeypatch):
 def test_what_ran_when_the_machine_died_is_interrupted_and_can_run_again(queue):
     job = start(queue, odd("slow"))
     who = job.process
-    script = "import sys; from recsys_core.jobs import JobQueue; from recsys_core.store import Workspace; JobQueue(Workspace(sys.argv[1])).tick()"
+    script = (
+        "import sys; from recsys_core.jobs import JobQueue; from recsys_core.store import Workspace\n"
+        "JobQueue(Workspace(sys.argv[1])).tick()"
+    )
     app = [sys.executable, "-c", script, str(queue.workspace.root)]
     subprocess.run(app, check=True, timeout=60)
     assert queue.job(job.id).state == "running", "another app finds the worker alive and leaves it"
