@@ -52,6 +52,16 @@ class FactorModel(Recommender):
     def _fold_in(self, histories: Histories) -> np.ndarray:
         """float (B, F): the user vectors of histories, none of them empty."""
 
+    def _solved_users(self, data: Dataset, ctx: RunContext) -> np.ndarray:
+        """float32 (U, F): the vectors of all training users from their histories, as for new users."""
+        out = np.zeros((data.n_users, self.item_factors.shape[1]), dtype=np.float32)
+        with_history = np.flatnonzero(self._history_sizes() > 0)
+        for users in np.array_split(with_history, max(1, len(with_history) // 4096)):
+            ctx.check()
+            if len(users):
+                out[users] = self._fold_in(data.histories(users))
+        return out
+
     def _scores(self, users: np.ndarray) -> np.ndarray:
         return self._queries(self.user_factors[users]) @ self._catalogue.T
 
@@ -160,10 +170,31 @@ def auto_factors(stats: DatasetStats, largest: int = 128) -> int:
     return int(2 ** np.clip(np.round(np.log2(max(1.0, stats.n_interactions) ** 0.5 / 8)), 4, np.log2(largest)))
 
 
+def raw_weights(values: np.ndarray, weighting: str) -> np.ndarray:
+    """float64 weights of interactions. binary: 1; log: log2(1 + value), 1 for a value of 1; linear: value."""
+    if weighting == "binary":
+        return np.ones(np.shape(values))
+    values = np.maximum(values, 0).astype(np.float64)
+    return np.log2(1 + values) if weighting == "log" else values
+
+
+def mean_weight(counts: sparse.csr_matrix, weighting: str) -> float:
+    """What weights are divided by, so that other settings mean the same whatever the scale of the values."""
+    return max(float(raw_weights(counts.data, weighting).mean()), 1e-12) if counts.nnz else 1.0
+
+
 def log_popularity(data: Dataset) -> np.ndarray:
     """float64 (I,): log of each item's share of all interactions, one added to every count."""
     counts = data.item_counts + 1.0
     return np.log(counts / counts.sum())
+
+
+def noise_level(stats: DatasetStats) -> float:
+    """The largest singular value that a random matrix of this size and density would have, √density × (√U + √I).
+
+    Regularisation of a squared loss acts as a threshold on singular values: "auto" sets it on this scale.
+    """
+    return float(np.sqrt(stats.density) * (np.sqrt(stats.n_users) + np.sqrt(stats.n_items)))
 
 
 def factor_bytes(stats: DatasetStats, factors: int) -> int:

@@ -35,6 +35,17 @@ def positives(histories: Histories, data: Dataset) -> sparse.csr_matrix:
     return out
 
 
+def row_blocks(matrix: sparse.csr_matrix, n_factors: int) -> Iterator[slice]:
+    """Consecutive rows whose entries, with a vector gathered for each, stay within 32 MiB (or one row)."""
+    entries = max(1, WORK_BYTES // (8 * n_factors))
+    start, n_rows = 0, matrix.shape[0]
+    while start < n_rows:
+        stop = int(np.searchsorted(matrix.indptr, matrix.indptr[start] + entries, side="right")) - 1
+        stop = min(max(stop, start + 1), n_rows)
+        yield slice(start, stop)
+        start = stop
+
+
 def padded_groups(matrix: sparse.csr_matrix, n_factors: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Rows of like length together: (rows (b,), columns (b, L), values (b, L)), padded with column 0 and value NaN.
 

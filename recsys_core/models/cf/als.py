@@ -12,7 +12,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Explanation, Source
-from ._factors import FactorModel, auto_factors, factor_bytes, single_threaded_blas
+from ._factors import FactorModel, auto_factors, factor_bytes, mean_weight, noise_level, raw_weights, single_threaded_blas
 from ._fold_in import positives, weighted_ridge
 
 
@@ -82,11 +82,9 @@ class ALS(FactorModel):
 
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
-        # Regularisation cuts off the singular values that chance alone would give: √density × (√U + √I).
-        noise = np.sqrt(stats.density) * (np.sqrt(stats.n_users) + np.sqrt(stats.n_items))
         return {
             "factors": auto_factors(stats),
-            "regularization": float(f"{max(0.1, 2.2 * noise):.3g}"),
+            "regularization": float(f"{max(0.1, 2.2 * noise_level(stats)):.3g}"),
             "weighting": "binary" if stats.has_ratings else "log",
         }
 
@@ -101,9 +99,9 @@ class ALS(FactorModel):
 
         p = self.resolved
         weights = data.matrix("count")
-        self.weight_scale = float(weights.data.mean()) if weights.nnz else 1.0
+        self.weight_scale = mean_weight(weights, p.weighting)
         confidence = weights.copy()
-        confidence.data = 1 + self._extra_confidence(weights.data)
+        confidence.data = (1 + self._extra_confidence(weights.data)).astype(np.float32)
 
         def after_iteration(iteration: int, seconds: float, loss: float) -> None:
             left = p.iterations - iteration - 1
@@ -136,14 +134,8 @@ class ALS(FactorModel):
         self._gram = wide.T @ wide + self.resolved.regularization * np.eye(wide.shape[1])
 
     def _extra_confidence(self, values: np.ndarray) -> np.ndarray:
-        """alpha × weight of an interaction: what its confidence has above an unobserved pair's 1."""
-        if self.resolved.weighting == "binary":
-            weight = np.ones_like(values)
-        elif self.resolved.weighting == "log":
-            weight = np.log2(1 + np.maximum(values, 0))  # 1 for a value of 1
-        else:
-            weight = np.maximum(values, 0) / max(self.weight_scale, 1e-12)
-        return self.resolved.alpha * weight
+        """alpha × weight (1 on average) of an interaction: what its confidence has above an unobserved pair's 1."""
+        return self.resolved.alpha * raw_weights(values, self.resolved.weighting) / self.weight_scale
 
     def _solve(self, histories: Histories, ctx: RunContext | None = None) -> np.ndarray:
         known = positives(histories, self.fitted)

@@ -13,7 +13,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Source
-from ._factors import FactorModel, factor_bytes, log_popularity, single_threaded_blas
+from ._factors import FactorModel, factor_bytes, log_popularity, mean_weight, raw_weights, single_threaded_blas
 from ._fold_in import maximise, popularity_sample, positives
 
 FOLD_IN_STEPS = 25
@@ -98,6 +98,7 @@ class LMF(FactorModel):
 
     params: Params
     resolved: Params
+    weight_scale: float = 1.0
 
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
@@ -116,6 +117,7 @@ class LMF(FactorModel):
 
         p = self.resolved
         matrix = data.matrix("count").copy()
+        self.weight_scale = mean_weight(matrix, p.weighting)
         matrix.data = self._weight(matrix.data).astype(np.float32)
 
         def after_round(number: int, seconds: float, *_: Any) -> None:
@@ -142,7 +144,14 @@ class LMF(FactorModel):
             self.user_factors[untrained] = self._fold_in(data.histories(untrained))
 
     def _weight(self, values: np.ndarray) -> np.ndarray:
-        return np.ones_like(values) if self.resolved.weighting == "binary" else np.log2(1 + np.maximum(values, 0))
+        return raw_weights(values, self.resolved.weighting) / self.weight_scale
+
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"weight_scale": self.weight_scale}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.weight_scale = state["weight_scale"]
+        super()._restore(state)
 
     def _fold_in(self, histories: Histories) -> np.ndarray:
         """Per row: max_x  Σ_i∈h c_i log σ(s_i) + N E_j~q[log(1 - σ(s_j))] - ½ λ |x|², s = x·y + b, as in training.
@@ -155,7 +164,7 @@ class LMF(FactorModel):
         bias = self.item_bias - p.popularity_correction * log_popularity(self.fitted)
         vectors, offset = all_items[sample], bias[sample]
         known = positives(histories, self.fitted)
-        confidence = self._weight(known.data).astype(np.float64)
+        confidence = self._weight(known.data)
         n_negative = np.minimum(np.diff(known.indptr) * p.negatives, p.factors + 2).astype(np.float64)[:, None] * weight
         decay = max(p.regularization, 1e-3)
 
