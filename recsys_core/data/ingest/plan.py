@@ -83,6 +83,11 @@ class IngestPlan(Params):
             return False
         return self.feedback == "explicit" or self.value_is == "count" or (self.value_is == "rating" and self.threshold is not None)
 
+    @property
+    def counts(self) -> bool:
+        """Is the value a strength that adds up, so that it must be above 0?"""
+        return self.feedback == "implicit" and self.value_is == "count" and self.columns.value is not None
+
     @classmethod
     def from_guess(cls, guess: Guess, **changes: Any) -> IngestPlan:
         """The plan a guess suggests, with some values changed. Raises DataError when no user or item column was found."""

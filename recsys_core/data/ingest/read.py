@@ -14,13 +14,13 @@ import pandas as pd
 
 from ...context import RunContext
 from ...errors import WorkbenchError
+from .judge import Judge, bad_rows
 from .plan import IngestPlan
 from .records import locate
 from .report import FILTERS, REASONS
 from .source import Source, byte_start, repaired, unreadable
-from .sql import connect, escape, relation, trimmed
-from .values import NumberStyle, guess_numbers, number_sql, time_sql
-from .vocabulary import event_weight
+from .sql import connect, relation, trimmed
+from .values import EARLIEST, LARGEST, LATEST, NumberStyle, guess_numbers, number_sql, time_sql
 
 BATCH_ROWS = 1 << 18
 
@@ -64,9 +64,8 @@ def read_rows(source: Source, plan: IngestPlan, time_format: str | None, ctx: Ru
 
 
 def _read(source: Source, plan: IngestPlan, time_format: str | None, ctx: RunContext) -> tuple[Rows, int]:
-    import pyarrow as pa
-
-    query, warnings = _query(source, plan, time_format, sample := source.sample(2000))
+    judge = Judge(plan, time_format)
+    query, warnings = _query(source, plan, time_format)
     users: list[Any] = []
     items: list[Any] = []
     values: list[np.ndarray] = []
@@ -74,29 +73,23 @@ def _read(source: Source, plan: IngestPlan, time_format: str | None, ctx: RunCon
     bad: list[pd.DataFrame] = []
     filtered: dict[int, int] = {}
     n_rows = 0
-    with connect(ctx.threads, source.data_path.parent if source.form == "parquet" else None) as con:
-        reader = con.sql(query).to_arrow_reader(BATCH_ROWS)
-        for batch in reader:
+    with connect(ctx.threads) as con:
+        for batch in con.sql(query).to_arrow_reader(BATCH_ROWS):
             ctx.report("Reading rows", min(0.99, n_rows / max(1, source.n_records)))
-            reason = batch.column("reason").to_numpy(zero_copy_only=False)
-            if reason.any():
-                at = np.flatnonzero(reason)
-                kind = reason[at]
+            seen = judge(batch)
+            if seen.reason is not None:
+                good = np.flatnonzero(seen.reason == 0)
+                rejected = np.flatnonzero((seen.reason > 0) & (seen.reason < min(FILTERS)))
                 for code in FILTERS:
-                    filtered[code] = filtered.get(code, 0) + int((kind == code).sum())
-                rejected = at[kind < min(FILTERS)]
-                bad.append(_bad_rows(batch, rejected, reason[rejected], n_rows, source.has_line_column))
-                batch_good = batch.filter(pa.array(reason == 0))
-            else:
-                batch_good = batch
+                    filtered[code] = filtered.get(code, 0) + int((seen.reason == code).sum())
+                bad.append(bad_rows(batch, rejected, seen.reason[rejected], n_rows))
+                seen = seen.take(good)
+            users.append(seen.user)
+            items.append(seen.item)
+            values.append(seen.value)
+            times.append(seen.time)
             n_rows += batch.num_rows
-            users.append(batch_good.column("u").dictionary_encode())
-            items.append(batch_good.column("i").dictionary_encode())
-            values.append(batch_good.column("v").to_numpy(zero_copy_only=False).astype(np.float32))
-            if time_format:
-                times.append(batch_good.column("t").to_numpy(zero_copy_only=False).astype(np.int64))
         refused = _reader_rejects(con, source)
-    n_refused = len(refused) + len(source.refused)
     user, user_ids = _codes(users)
     item, item_ids = _codes(items)
     rejects = _locate_rejects(source, plan, bad, refused)
@@ -114,89 +107,53 @@ def _read(source: Source, plan: IngestPlan, time_format: str | None, ctx: RunCon
         source=source,
         warnings=warnings,
     )
-    del sample
-    return rows, n_rows + n_refused
+    return rows, n_rows + len(refused) + len(source.refused)
 
 
-def _query(source: Source, plan: IngestPlan, time_format: str | None, sample: pd.DataFrame) -> tuple[str, list[str]]:
-    """SELECT u, i, v, t, reason (0 = good), bad (the offending text) in file order; and what was assumed."""
+def _query(source: Source, plan: IngestPlan, time_format: str | None) -> tuple[str, list[str]]:
+    """SELECT u, i, v, t, vt, tt, et, line in file order; and what was assumed of the numbers.
+
+    Only what DuckDB does faster than Arrow and numpy is left to it: parsing and casts. vt and tt are the
+    texts of numbers and times that are missing or out of range, NULL elsewhere.
+    """
     c = plan.columns
     warnings: list[str] = []
-    reasons = ["WHEN u IS NULL THEN 1", "WHEN i IS NULL THEN 2"]
-    bads = []
+    sample = source.spread_sample(2000)
     inner = [f"{_id_sql(source, c.user)} AS u", f"{_id_sql(source, c.item)} AS i"]
-    value = "1.0"
+    number, seconds = "NULL", "NULL"
     if plan.uses_value:
         style = guess_numbers(sample[c.value]) or NumberStyle()
-        if style.note:
-            warnings.append(style.note)
-        inner.append(f"{trimmed(source.sql_of(c.value))} AS vt")
-        reasons += ["WHEN vt IS NULL THEN 3", "WHEN v0 IS NULL THEN 4"]
-        bads.append("WHEN reason IN (3, 4, 5) THEN vt")
-        if plan.value_is == "count" and plan.feedback == "implicit":
-            reasons.append("WHEN v0 <= 0 THEN 5")
-        value = "v0" if plan.feedback == "explicit" or plan.value_is == "count" else "1.0"
-    number = number_sql("vt", style) if plan.uses_value else "1.0"
-    weight = "1.0"
-    if c.event:
-        inner.append(f"{trimmed(source.sql_of(c.event))} AS et")
-        weight, known = _weight_sql(plan.event_weights)
-        reasons.append("WHEN et IS NULL THEN 8")
-        reasons += ["WHEN w IS NULL THEN 9"] if known else []
-        bads.append("WHEN reason IN (8, 9) THEN et")
+        warnings += [style.note] if style.note else []
+        inner.append(f"CAST({source.sql_of(c.value)} AS VARCHAR) AS vr")
+        number = number_sql("vr", style)
     if time_format:
-        inner.append(f"{trimmed(source.sql_of(c.time))} AS tt")
-        reasons += ["WHEN tt IS NULL THEN 6", "WHEN t IS NULL THEN 7"]
-        bads.append("WHEN reason IN (6, 7) THEN tt")
-    seconds = time_sql("tt", time_format, sample[c.time]) if time_format else "NULL"
-    reasons += ["WHEN w = 0 THEN 20"] if c.event else []
-    if plan.uses_value and plan.feedback == "implicit" and plan.threshold is not None:
-        reasons.append(f"WHEN v0 < {plan.threshold!r} THEN 21")
-    line = ("line" if source.has_line_column else "file_row_number + 1") + " AS line" if source.form == "parquet" else "NULL AS line"
-    inner.append(line)
-    bad = f"CASE {' '.join(bads)} END" if bads else "NULL"
+        raw = f"CAST({source.sql_of(c.time)} AS VARCHAR)"
+        inner.append(f"{raw if time_format in ('s', 'ms', 'us') else trimmed(raw)} AS tr")
+        seconds = time_sql("tr", time_format, sample[c.time])
+    inner.append(f"CAST({source.sql_of(c.event)} AS VARCHAR) AS et" if c.event else "NULL AS et")
+    line = ("line" if source.has_line_column else "file_row_number + 1") if source.form == "parquet" else "NULL"
+    inner.append(f"CAST({line} AS BIGINT) AS line")
+    limit = " OR v <= 0" if plan.counts else ""
+    value_text = f"CASE WHEN v IS NULL OR NOT abs(v) <= {LARGEST}{limit} THEN coalesce(vr, '') END" if plan.uses_value else "NULL"
+    time_text = f"CASE WHEN t IS NULL OR t NOT BETWEEN {EARLIEST} AND {LATEST} THEN coalesce(tr, '') END" if time_format else "NULL"
     return (
-        f"SELECT u, i, CAST({value if weight == '1.0' else f'{value} * coalesce(w, 0)'} AS DOUBLE) AS v, t, reason, "
-        f"CAST({bad} AS VARCHAR) AS bad, CAST(line AS BIGINT) AS line FROM ("
-        f"SELECT *, CAST(CASE {' '.join(reasons)} ELSE 0 END AS UTINYINT) AS reason FROM ("
-        f"SELECT *, {number} AS v0, {weight} AS w, {seconds} AS t FROM (SELECT {', '.join(inner)} FROM {relation(source)})))"
+        f"SELECT u, i, CAST(v AS DOUBLE) AS v, CAST(t AS BIGINT) AS t, CAST({value_text} AS VARCHAR) AS vt, CAST({time_text} AS VARCHAR) AS tt, "
+        f"CAST(et AS VARCHAR) AS et, line FROM (SELECT *, {number} AS v, {seconds} AS t FROM (SELECT {', '.join(inner)} FROM {relation(source)}))"
     ), warnings
 
 
 def _id_sql(source: Source, column: str) -> str:
-    """Ids are text as in the file, less surrounding blanks; whole floats of a Parquet file lose their '.0'."""
-    expression = source.sql_of(column)
-    if source.form == "parquet" and not source.has_line_column:
-        return f"nullif(trim(regexp_replace(CAST({expression} AS VARCHAR), '^(-?[0-9]+)\\.0$', '\\1')), '')" if _is_float(source, column) else trimmed(expression)
-    return trimmed(expression)
+    """Ids are text as in the file; whole floats of a Parquet file lose their '.0', so that 7 and 7.0 are one id."""
+    text = f"CAST({source.sql_of(column)} AS VARCHAR)"
+    return f"regexp_replace({text}, '^(-?[0-9]+)\\.0$', '\\1')" if _is_float(source, column) else text
 
 
 def _is_float(source: Source, column: str) -> bool:
+    if source.form == "text" or source.has_line_column:
+        return False
     with connect(threads=1) as con:
         kind = con.execute(f"SELECT typeof({source.sql_of(column)}) FROM {relation(source)} LIMIT 1").fetchone()
     return bool(kind) and kind[0] in ("FLOAT", "DOUBLE")
-
-
-def _weight_sql(weights: dict[str, float]) -> tuple[str, bool]:
-    """SQL of an event's weight; with no weights given every known word has its default and any other 1."""
-    if weights:
-        cases = " ".join(f"WHEN {escape(event.strip().lower())} THEN {float(weight)!r}" for event, weight in weights.items())
-        return f"CASE lower(et) {cases} END", True
-    from .vocabulary import EVENT_WEIGHTS
-
-    exact = " ".join(f"WHEN lower(et) = '{e}' THEN {event_weight(e)!r}" for e in ("pv", "fav", "cart", "buy"))
-    cases = " ".join(f"WHEN regexp_matches(et, {escape(pattern)}, 'i') THEN {weight!r}" for pattern, weight in EVENT_WEIGHTS)
-    return f"CASE {exact} {cases} ELSE 1.0 END", False
-
-
-def _bad_rows(batch: Any, at: np.ndarray, reason: np.ndarray, n_before: int, has_line: bool) -> pd.DataFrame:
-    import pyarrow as pa
-
-    taken = batch.take(pa.array(at))
-    line = taken.column("line").to_numpy(zero_copy_only=False) if taken.column("line").null_count == 0 else np.zeros(len(at))
-    return pd.DataFrame(
-        {"ordinal": at + n_before, "code": reason, "value": taken.column("bad").to_pylist(), "line": np.asarray(line, dtype=np.int64)}
-    )
 
 
 def _codes(chunks: list[Any]) -> tuple[np.ndarray, Any]:

@@ -79,7 +79,7 @@ def _ingest(
             warnings.append("There is no time column: the half-life has no effect.")
         made = decay(made, plan.half_life_days)
     n_good = len(made)
-    made = merge(made, len(rows.item_ids), plan.duplicates)
+    made = merge(made, len(rows.user_ids), len(rows.item_ids), plan.duplicates)
     n_merged = n_good - len(made)
     core = None
     if plan.min_user > 1 or plan.min_item > 1:

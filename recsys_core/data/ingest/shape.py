@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 
 from .report import KCoreReport
 
@@ -37,39 +38,44 @@ def decay(rows: Interactions, half_life_days: float) -> Interactions:
     return replace(rows, value=np.maximum(weight, SMALLEST_WEIGHT).astype(np.float32))
 
 
-def merge(rows: Interactions, n_items: int, rule: str) -> Interactions:
+def merge(rows: Interactions, n_users: int, n_items: int, rule: str) -> Interactions:
     """One row per (user, item), at the place and time of its last row.
 
     rule: last (by time, then by place in the file), sum, max or count of the values.
-    Cost: one sort of n keys when nothing repeats, two more of the repeated rows when something does.
+    Cost: one sort of n keys; when something repeats, two counting sorts and a few passes more.
     """
     key = rows.user.astype(np.int64) * n_items + rows.item
-    ordered = np.sort(key)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(repeated):
+    key.sort()
+    repeats = bool((key[1:] == key[:-1]).any())
+    del key
+    if not repeats:
         return replace(rows, value=np.ones(len(rows), np.float32)) if rule == "count" else rows
-    del ordered
-    repeated = np.unique(repeated)
-    near = np.minimum(np.searchsorted(repeated, key), len(repeated) - 1)
-    twice = np.flatnonzero(repeated[near] == key)
-    del near
-    keys = key[twice]
-    order = np.argsort(keys, kind="stable") if rows.time is None else np.lexsort((rows.time[twice], keys))
-    keys, at = keys[order], twice[order]
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    ends = np.concatenate([starts[1:], [len(keys)]])
-    last = at[ends - 1]
-    value = np.ones(len(rows), np.float32) if rule == "count" else rows.value.copy()
-    if rule == "sum":
-        value[last] = np.add.reduceat(rows.value[at].astype(np.float64), starts)
+    order = _counting_order(rows.item, n_items)
+    order = order[_counting_order(rows.user[order], n_users)]
+    user, item = rows.user[order], rows.item[order]
+    starts = np.flatnonzero(np.concatenate([[True], (user[1:] != user[:-1]) | (item[1:] != item[:-1])]))
+    sizes = np.diff(np.append(starts, len(rows)))
+    if rows.time is None:
+        last = starts + sizes - 1
+    else:
+        time = rows.time[order]
+        newest = time == np.repeat(np.maximum.reduceat(time, starts), sizes)
+        last = np.maximum.reduceat(np.where(newest, np.arange(len(rows)), -1), starts)
+    kept = order[last]
+    value = rows.value.copy()
+    if rule == "count":
+        value[kept] = sizes
+    elif rule == "sum":
+        value[kept] = np.add.reduceat(rows.value[order], starts, dtype=np.float64)
     elif rule == "max":
-        value[last] = np.maximum.reduceat(rows.value[at], starts)
-    elif rule == "count":
-        value[last] = ends - starts
-    keep = np.ones(len(rows), bool)
-    keep[at] = False
-    keep[last] = True
-    return replace(rows, value=value).take(np.flatnonzero(keep))
+        value[kept] = np.maximum.reduceat(rows.value[order], starts)
+    return replace(rows, value=value).take(np.sort(kept))
+
+
+def _counting_order(codes: np.ndarray, n: int) -> np.ndarray:
+    """A stable argsort of codes 0 … n-1 in linear time: scipy's csr -> csc is a counting sort."""
+    whole = sparse.csr_matrix((np.ones(len(codes), np.int8), codes, np.arange(len(codes) + 1)), shape=(len(codes), n))
+    return whole.tocsc().indices
 
 
 def kcore(rows: Interactions, n_users: int, n_items: int, min_user: int, min_item: int) -> tuple[Interactions, KCoreReport]:

@@ -251,7 +251,8 @@ def _text(
     line_base, skip = 0, found.skip_lines
     if skip > 1 or (skip and '"' in text.split("\n", 1)[0] and text.split("\n", 1)[0].count('"') % 2):
         plain, line_base, skip = _cut(plain, skip, folder / "body.csv"), skip, 0
-    quoted = counts.n_quote > 0 and len(found.delimiter) == 1
+    above = '\n'.join(text.split("\n")[: found.skip_lines]).count('"')
+    quoted = counts.n_quote > above and len(found.delimiter) == 1
     plain = _safe_path(plain, folder)
     source = Source(
         form="text",

@@ -20,6 +20,7 @@ TIME_LABELS = {
 }
 # Seconds of 1800-01-01 and 2200-01-01: outside lies a wrong unit, not a date.
 EARLIEST, LATEST = -5364662400, 7258118400
+LARGEST = 3.4e38  # of a float32
 _EPOCHS = (("s", 10**8, 10**10), ("ms", 10**11, 10**13), ("us", 10**14, 10**16))
 _ISO = re.compile(r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}.*)?$")
 _PARTED = re.compile(r"^(\d{1,2})([/.\- ])(\d{1,2})\2(\d{4}|\d{2})\b")
@@ -86,7 +87,7 @@ def _formats(order: str) -> list[str]:
 
 
 def time_sql(text: str, time_format: str, sample: pd.Series | None = None) -> str:
-    """SQL giving BIGINT UTC seconds of a text expression, NULL where it cannot be read or lies outside 1800-2200."""
+    """SQL giving BIGINT UTC seconds of a text expression, NULL where it cannot be read; the caller refuses what lies outside EARLIEST … LATEST."""
     if time_format in ("s", "ms", "us"):
         per_second = {"s": 1, "ms": 1000, "us": 1_000_000}[time_format]
         seconds = f"TRY_CAST({text} AS BIGINT)"
@@ -102,7 +103,7 @@ def time_sql(text: str, time_format: str, sample: pd.Series | None = None) -> st
         reads = [f"try_strptime({text}, [{', '.join(escape(f) for f in group)}])" for group in (used, formats) if group]
         iso = f"TRY_CAST(CASE WHEN regexp_matches({text}, '^[0-9]{{4}}-') THEN {text} END AS TIMESTAMP)"
         seconds = f"CAST(floor(epoch(coalesce({', '.join(reads)}, {iso}))) AS BIGINT)"
-    return f"CASE WHEN {seconds} BETWEEN {EARLIEST} AND {LATEST} THEN {seconds} END"
+    return seconds
 
 
 def _used_formats(formats: list[str], sample: pd.Series | None) -> list[str]:
@@ -157,14 +158,13 @@ def _pattern(style: NumberStyle) -> re.Pattern[str]:
 
 
 def number_sql(text: str, style: NumberStyle) -> str:
-    """SQL giving a finite DOUBLE of a text expression, NULL where it is no number (NaN and infinity are none)."""
+    """SQL giving a DOUBLE of a text expression, NULL where it is no number; the caller refuses NaN and |x| > LARGEST."""
     expression = text
     if style.thousands:
         expression = f"replace({expression}, {escape(style.thousands)}, '')"
     if style.decimal == ",":
         expression = f"replace({expression}, ',', '.')"
-    number = f"TRY_CAST({expression} AS DOUBLE)"
-    return f"CASE WHEN abs({number}) <= 3.4e38 THEN {number} END"
+    return f"TRY_CAST({expression} AS DOUBLE)"
 
 
 def samples(column: pd.Series, n: int = 5) -> list[str]:
