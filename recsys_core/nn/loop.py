@@ -65,11 +65,12 @@ def train(
     *,
     validate: Callable[[], float] | None = None,
     metric: str = "ndcg@20",
+    larger_is_better: bool = True,
 ) -> Trained:
     """Fit `network` in place and leave it in evaluation mode with its best weights (by `validate`, else the last).
 
     loss(index, step): scalar of one batch; step counts batches from 0 over the whole training.
-    validate(): the higher the better; called in evaluation mode without gradients.
+    validate(): the score named `metric`; called in evaluation mode without gradients.
     Chance is seeded once an epoch from `ctx`; `ctx.check()` is asked once a batch.
     """
     device = next(network.parameters()).device
@@ -84,10 +85,11 @@ def train(
             due = epoch % settings.validate_every == 0 or epoch == settings.epochs
             if validate is not None and due:
                 network.eval()
-                with torch.inference_mode():
+                with torch.no_grad():
                     score = float(validate())
                 record[metric] = score
-                if result.best_score is None or score > result.best_score + settings.min_delta:
+                gain = (score - (result.best_score or 0.0)) * (1 if larger_is_better else -1)
+                if result.best_score is None or gain > settings.min_delta:
                     result.best_epoch, result.best_score, misses = epoch, score, 0
                     best = {name: value.detach().clone() for name, value in network.state_dict().items()}
                 else:

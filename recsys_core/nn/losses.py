@@ -44,12 +44,14 @@ def sampled_logsumexp(negative: Tensor, log_q: Tensor | None = None, excluded: T
     return negative.logsumexp(1)
 
 
-def softmax_against(positive: Tensor, negative_logsumexp: Tensor) -> Tensor:
-    """-log(e^p / (e^p + e^L)), mean: cross-entropy of each positive against its row's summed negatives.
+def softmax_against(positive: Tensor, negative_logsumexp: Tensor, weights: Tensor | None = None) -> Tensor:
+    """-log(e^p / (e^p + e^L)): cross-entropy of each positive against its row's summed negatives.
 
-    Shapes: (n,), (n,) -> scalar. L = -inf (nothing to compare with) counts as a loss of 0.
+    The mean, or with weights the weighted sum. Shapes: (n,), (n,), (n,) -> scalar.
+    L = -inf (nothing to compare with) counts as a loss of 0.
     """
-    return F.softplus(negative_logsumexp - positive).mean()
+    each = F.softplus(negative_logsumexp - positive)
+    return each.mean() if weights is None else torch.dot(weights, each)
 
 
 def bce(positive: Tensor, negative: Tensor, excluded: Tensor | None = None) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from scipy import sparse
@@ -13,6 +13,7 @@ from ...context import RunContext
 from ...data.dataset import Dataset
 from ...data.histories import Histories
 from ...data.holdout import Holdout
+from ...metrics._quick import ndcg_at
 from ...params import Params, param
 from .._base import Explanation, Recommender
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from ...nn.batches import IndexBatches
 
-LEFT_OUT_AT_MOST = 200  # most recent history items tried in an explanation
+VALIDATION_K = 20
+VALIDATION_USERS = 2000  # enough to choose an epoch: the standard error of mean NDCG is then about .005
 
 
 class TrainingParams(Params):
@@ -82,6 +84,7 @@ class DeepRecommender(Recommender):
 
     network: nn.Module
     best_epoch: int | None = None
+    left_out_at_most: ClassVar[int] = 200  # history items tried in an explanation, the most recent ones
 
     # ---- what a deep model writes ----------------------------------------------------------------
     @abstractmethod
@@ -92,14 +95,13 @@ class DeepRecommender(Recommender):
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
         """(batches, loss(index, step)) of the training set."""
 
-    def _after_fit(self, data: Dataset, ctx: RunContext) -> None:
-        """What scoring needs beside the weights. Also called before each validation."""
+    def _ready(self) -> None:
+        """Make what scoring needs beside the weights: called before each validation, after fit and after loading."""
 
     # ---- shared ----------------------------------------------------------------------------------
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         from ...nn.loop import TrainSettings, train
         from ...nn.runtime import find_device, seeded
-        from ...nn.validation import VALIDATION_K, VALIDATION_USERS, mean_ndcg
 
         device, p = find_device(ctx.device), self.resolved
         with seeded(ctx.seed_for("weights")):
@@ -111,19 +113,29 @@ class DeepRecommender(Recommender):
             sample = validation.sample(VALIDATION_USERS, ctx.rng("validation users"))
 
             def validate() -> float:
-                self._after_fit(data, ctx)
-                return mean_ndcg(self.recommend_holdout(sample, VALIDATION_K), sample)
+                self._ready()
+                return self._validation_score(sample)
 
-        trained = train(self.network, batches, loss, settings, ctx, validate=validate, metric=f"ndcg@{VALIDATION_K}")
+        metric, larger_is_better = self._validation_metric(validation)
+        trained = train(self.network, batches, loss, settings, ctx, validate=validate, metric=metric, larger_is_better=larger_is_better)
         self.network.cpu()
-        self._after_fit(data, ctx)
+        self._ready()
         self.best_epoch = trained.best_epoch
         if trained.best_score is not None:
             why = f"no better for {p.patience} passes" if trained.stopped_early else "all passes done"
             self.notes.append(
                 f"Best of {len(trained.history)} passes: number {trained.best_epoch}, "
-                f"validation NDCG@{VALIDATION_K} {trained.best_score:.4f} ({why}); its weights are kept."
+                f"validation {metric.upper()} {trained.best_score:.4f} ({why}); its weights are kept."
             )
+
+    def _validation_metric(self, validation: Holdout | None) -> tuple[str, bool]:
+        """(name, whether larger is better) of what `_validation_score` gives."""
+        return f"ndcg@{VALIDATION_K}", True
+
+    def _validation_score(self, validation: Holdout) -> float:
+        """Mean NDCG of full-catalogue lists, seen items left out."""
+        top = self.recommend_holdout(validation, VALIDATION_K)
+        return float(ndcg_at(top.items, validation.relevant, VALIDATION_K).mean())
 
     def refit_params(self) -> Params:
         if self.best_epoch is None:
@@ -142,6 +154,7 @@ class DeepRecommender(Recommender):
         weights = {name.removeprefix(prefix): torch.as_tensor(value) for name, value in state.items() if name.startswith(prefix)}
         self.network.load_state_dict(weights)
         self.network.eval()
+        self._ready()
 
     def _positives(self, histories: Histories) -> sparse.csr_matrix:
         """csr (B, I) of what each history liked: values at or above the training threshold; all of a
@@ -156,7 +169,7 @@ class DeepRecommender(Recommender):
 
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         """Leave one out: how much the item's score falls when one history item is forgotten."""
-        recent = np.unique(history.last(LEFT_OUT_AT_MOST).items)
+        recent = np.unique(history.last(self.left_out_at_most).items)
         n = len(history.items)
         which, without = np.nonzero(recent[:, None] != history.items[None, :])
         rows = np.concatenate([np.zeros(n, np.int64), which + 1])
