@@ -73,12 +73,14 @@ def weighted_ridge(
     gram: np.ndarray,
     matrix: sparse.csr_matrix,
     outer_weights: Callable[[np.ndarray], np.ndarray],
-    targets: Callable[[np.ndarray], np.ndarray],
+    targets: Callable[[np.ndarray, np.ndarray], np.ndarray],
     ctx: RunContext | None = None,
+    ridge: np.ndarray | None = None,
 ) -> np.ndarray:
     """float32 (B, F): per row the solution x of (gram + Σ w_j y_j y_jᵀ) x = Σ t_j y_j over its columns j.
 
-    w = outer_weights(value), t = targets(value). gram (F, F) holds what all rows share.
+    w = outer_weights(values), t = targets(values, columns), both (b, L). gram (F, F) holds what all rows
+    share; ridge (F,) is added to the diagonal once for every column of the row.
     Cost: nnz × F² + B × F³ / 3 multiplications; 32 MiB of gathered vectors at a time.
     """
     out = np.zeros((matrix.shape[0], item_factors.shape[1]), dtype=np.float32)
@@ -91,7 +93,9 @@ def weighted_ridge(
         vectors = wide[columns]  # (b, L, F)
         weights = np.where(real, outer_weights(values), 0)
         left = gram + np.swapaxes(vectors * weights[..., None], 1, 2) @ vectors  # (b, F, F)
-        right = np.einsum("bl,blf->bf", np.where(real, targets(values), 0), vectors)
+        if ridge is not None:
+            left[:, np.arange(len(ridge)), np.arange(len(ridge))] += real.sum(axis=1)[:, None] * ridge
+        right = np.einsum("bl,blf->bf", np.where(real, targets(values, columns), 0), vectors)
         out[rows] = np.linalg.solve(left, right[..., None])[..., 0]
     return out
 

@@ -139,7 +139,8 @@ class ALS(FactorModel):
 
     def _solve(self, histories: Histories, ctx: RunContext | None = None) -> np.ndarray:
         known = positives(histories, self.fitted)
-        return weighted_ridge(self.item_factors, self._gram, known, self._extra_confidence, lambda v: 1 + self._extra_confidence(v), ctx)
+        extra = self._extra_confidence
+        return weighted_ridge(self.item_factors, self._gram, known, extra, lambda values, _: 1 + extra(values), ctx)
 
     def _fold_in(self, histories: Histories) -> np.ndarray:
         """Eq. 4: x = (YᵀY + Yᵀ(C - 1)Y + λ)⁻¹ Yᵀ C p."""
