@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ...errors import DataError
+from .guard import guarded
 from .plan import Columns
 from .source import Source
 from .sql import connect, relation, trimmed
@@ -80,8 +81,9 @@ class _Column:
         return self.filled > 0.5 and self.distinct > 1 and self.mean_length < 60 and (self.whole or not self.numeric) and self.time is None
 
 
+@guarded
 def guess_columns(source: Source) -> Guess:
-    """Suggest the roles of a source's columns from their names and contents. Never raises for a readable source."""
+    """Suggest the roles of a source's columns from their names and contents."""
     frame = source.spread_sample(SAMPLE_ROWS)
     profile = [_profile(frame, name, k) for k, name in enumerate(source.columns)]
     scores = {role: {c.name: name_score(c.name, role) if source.header else 0.0 for c in profile} for role in ROLES}
@@ -103,7 +105,7 @@ def guess_columns(source: Source) -> Guess:
     time_format, time_note, first, last, notes = _times(chosen["time"].column, frame)
     events, weights, more = _events(source, chosen["event"].column)
     notes += more
-    feedback, why, value_is, threshold = _feedback(chosen["value"].column, frame, free | {c.name: c for c in profile}, bool(events))
+    feedback, why, value_is, threshold = _feedback(chosen["value"].column, frame, bool(events))
     return Guess(
         roles={role: chosen[role] for role in ROLES},
         time_format=time_format,
@@ -124,7 +126,7 @@ def guess_columns(source: Source) -> Guess:
 def _profile(frame: pd.DataFrame, name: str, position: int) -> _Column:
     text = frame[name].dropna()
     style = guess_numbers(text)
-    numbers = pd.to_numeric(text, errors="coerce").dropna()
+    numbers = _sane(pd.to_numeric(text, errors="coerce"))
     plain = len(numbers) > 0.8 * len(text) and len(text) > 0
     unique = text.drop_duplicates()
     words = [event_weight(v) is not None for v in unique.head(MAX_EVENT_TYPES)]
@@ -251,25 +253,24 @@ def _events(source: Source, column: str | None) -> tuple[dict[str, int], dict[st
             ).fetchall()
         except Exception:  # a file DuckDB stumbles over: ingest reads it line by line and says so; no types are suggested
             found = []
-    events = {e: n for e, n in found}
+    events = dict(found)
     known = {e: event_weight(e) for e in events}
     unknown = [e for e, w in known.items() if w is None]
     notes = [f"Event types {', '.join(map(repr, unknown[:5]))} are not known: each got weight 1. Please set what they are worth."] if unknown else []
     return events, {e: 1.0 if w is None else w for e, w in known.items()}, notes
 
 
-def _feedback(column: str | None, frame: pd.DataFrame, columns: dict[str, _Column], has_events: bool) -> tuple[str, str, str, float | None]:
+def _feedback(column: str | None, frame: pd.DataFrame, has_events: bool) -> tuple[str, str, str, float | None]:
     """(feedback, why, what the value is, threshold)."""
     if column is None:
         return "implicit", "There is no value column: every row counts as interest." if not has_events else "Events are weighted by their type.", "none", None
-    c = columns[column]
     style = guess_numbers(frame[column])
     text = frame[column].dropna()
     if style and (style.decimal == "," or style.thousands):
         text = text.str.replace(style.thousands, "", regex=False) if style.thousands else text
         text = text.str.replace(",", ".", regex=False) if style.decimal == "," else text
-    numbers = pd.to_numeric(text, errors="coerce").dropna()
-    low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (c.low, c.high)
+    numbers = _sane(pd.to_numeric(text, errors="coerce"))
+    low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 0.0)
     distinct = int(numbers.nunique())
     if PRICE_NAMES.search(column) and not RATING_NAMES.search(column):
         return "implicit", f"'{column}' reads like a price, which says nothing about liking: every row counts as interest.", "price", None
@@ -278,9 +279,15 @@ def _feedback(column: str | None, frame: pd.DataFrame, columns: dict[str, _Colum
     graded = distinct > 1 and halves and distinct <= 21 and high <= 10 and low >= -10 and not COUNT_NAMES.search(column)
     if (rated or graded) and distinct > 1 and not has_events:
         return "explicit", f"'{column}' holds ratings from {low:g} to {high:g}.", "rating", _threshold(low, high)
-    if rated and distinct <= 1 or low < 0:
+    if (rated and distinct <= 1) or (low < 0 and not COUNT_NAMES.search(column)):
         return "implicit", f"'{column}' does not tell ratings apart: every row counts as interest.", "none", None
     return "implicit", f"'{column}' counts something: larger means stronger interest.", "count", None
+
+
+def _sane(numbers: pd.Series) -> pd.Series:
+    """Without NaN, infinity and wild outliers (typing errors), which must not set the scale."""
+    finite = numbers[numbers.abs() <= 1e30]
+    return finite[finite.abs() <= 1e6 * max(1.0, float(finite.abs().median()))] if len(finite) else finite
 
 
 def _threshold(low: float, high: float) -> float:

@@ -15,6 +15,7 @@ from ...context import QUIET, RunContext
 from ...errors import DataError, WorkbenchError
 from ..dataset import Dataset
 from ..ids import IdMap
+from .guard import guarded
 from .plan import IngestPlan
 from .read import Rows, read_rows
 from .rejects import write_rejects
@@ -36,6 +37,7 @@ class IngestResult:
     rejects_path: Path | None
 
 
+@guarded
 def ingest(
     source: Source,
     plan: IngestPlan,

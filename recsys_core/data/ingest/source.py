@@ -12,6 +12,7 @@ import pandas as pd
 
 from ...errors import DataError, WorkbenchError
 from . import container, dialect, encoding, records
+from .guard import guarded
 from .repair import Refused, repair
 from .sql import connect, escape, relation
 
@@ -105,6 +106,7 @@ class Source:
         return self.member or self.name, line + self.line_base
 
 
+@guarded
 def open_source(
     path: str | Path,
     *,
