@@ -190,7 +190,7 @@ def recommend_test(model: Recommender, holdout: Holdout, k: int, users: np.ndarr
 def _ratings(model: Recommender, split: Split) -> np.ndarray | None:
     """A predicted rating for every held-out interaction, where the model can; the training mean for what it has never met."""
     truth = split.test.truth
-    if not model.card().can_rate or split.train.feedback != "explicit" or split.test.cold:
+    if not model.predicts_ratings() or split.train.feedback != "explicit" or split.test.cold:
         return None
     known = (truth.user < model.fitted.n_users) & (truth.item < model.fitted.n_items)
     out = np.full(len(truth), float(split.train.value.mean()), dtype=np.float32)

@@ -1,7 +1,6 @@
 """The contract every model keeps.
 
-Public verbs are final: they check, mask, batch and fall back. A model writes the maths: `_fit`, and
-`_history_scores` (scores from a history) or `_scores` (scores of a training user) or both.
+Public verbs are final: they check, mask, batch and fall back. A model writes `_fit`, and `_history_scores` or `_scores` or both.
 """
 
 from __future__ import annotations
@@ -88,6 +87,10 @@ class Recommender(ABC):
     def wants_validation(self) -> bool:
         """Whether this instance, with these params, makes use of `validation` in `fit`."""
         return self.uses_validation
+
+    def predicts_ratings(self) -> bool:
+        """Whether this instance, with these params, predicts ratings (the card's `can_rate`: with some params)."""
+        return type(self)._rating is not Recommender._rating
 
     def refit_params(self) -> Params:
         """The params to fit again with on train + validation, without validation (best epoch, learnt weights)."""
