@@ -14,6 +14,8 @@ import typer
 
 from ..errors import Cancelled, WorkbenchError
 
+STOPPED = 130  # the shell's own code for Ctrl-C
+
 app = typer.Typer(
     name="python -m recsys_core",
     help="Recommender workbench: read interaction files, train and compare recommenders, write lists.",
@@ -44,15 +46,16 @@ def _register() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Prints one sentence, never a traceback (RECSYS_DEBUG=1 shows it)."""
     _register_once()
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
-        return int(code or 0)
+        code = int(app(args=given, standalone_mode=False) or 0)
+        return _end("Stopped.", STOPPED) if code == STOPPED else code
     except WorkbenchError as error:
         if isinstance(error, Cancelled):
-            return _end("Stopped.", 130)
+            return _end("Stopped.", STOPPED)
         return _end(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _end("Stopped.", 130)
+        return _end("Stopped.", STOPPED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -60,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             return _end(error.format_message(), 2)
         if hasattr(error, "format_message"):  # wrong usage, found by the option parser
-            return _end(error.format_message().replace("\n", " "), 2)
+            return _end(_usage(error, given), 2)
         if isinstance(error, OSError) and error.filename:
             return _end(f"'{error.filename}': {error.strerror}.", 2)
         if os.environ.get("RECSYS_DEBUG"):
@@ -69,6 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _end("It ran out of memory. Use fewer factors, fewer items or a lighter model.", 1)
         first_line = (str(error).splitlines() or ["no message"])[0][:300]
         return _end(f"It stopped with an unexpected error ({type(error).__name__}: {first_line}). Set RECSYS_DEBUG=1 to see where.", 1)
+
+
+def _usage(error: Exception, given: list[str]) -> str:
+    """The parser's sentence, with the value it speaks of where it leaves that out."""
+    text = " ".join(error.format_message().split()).rstrip(".") + "."
+    names = getattr(getattr(error, "param", None), "opts", [])
+    values = [value for name, value in zip(given, given[1:], strict=False) if name in names]
+    values += [text.partition("=")[2] for text in given if text.partition("=")[0] in names and "=" in text]
+    return text if not values or values[-1] in text else f"{text[:-1]}; got '{values[-1]}'."
 
 
 def _end(sentence: str, code: int) -> int:

@@ -127,7 +127,11 @@ class TrainSpec(BaseModel):
         model = registry.get("model", self.model)
         defaults = {f.name: f.default for f in params_module.fields(model.Params)}
         values = self.model_params().model_dump(mode="json")
-        told = [f"{name} {_short(value)}" for name, value in values.items() if name in self.params and value != defaults[name] and not isinstance(value, dict)]
+        told = [
+            f"{name} {_short(value)}"
+            for name, value in values.items()
+            if name in self.params and value != defaults[name] and not isinstance(value, dict)
+        ]
         return f"{model.label} ({', '.join(told)})"[:80] if told else model.label
 
     def job(self) -> JobSpec:
