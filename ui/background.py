@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+
+from recsys_core.errors import WorkbenchError
 
 log = logging.getLogger("workbench.ui")
 # What pages need, imported before the first visitor (never torch, implicit or scikit-learn).
@@ -24,17 +27,19 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
 
     registry.all_of("model")
     dispatcher = state.dispatcher()
-    scorer = start_scorer()
+    threading.Thread(target=_warm_scorer, args=(state.scorer(),), name="warm-scorer", daemon=True).start()
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
         dispatcher.stop()
-        if scorer is not None:
-            scorer.close()
+        state.scorer().stop()
 
 
-def start_scorer() -> Any:
-    """The scorer process, warm before the first question; None (and a log line) when it cannot start."""
-    return None
+def _warm_scorer(client: Any) -> None:
+    """Start the scorer process while the first page is read; pages start it themselves if this fails."""
+    try:
+        client.start()
+    except WorkbenchError as error:
+        log.warning("%s", error)

@@ -118,8 +118,9 @@ def _time(token: str, source: Any, guess: Any, column: str) -> str:
         with guard():
             found, first, last = _times(source, f"{source.content_hash}/{source.member}/{source.columns}", column, chosen)
             if first and last:
-                assumed = f"Read as: {TIME_FORMATS.get(found, found).lower()}. " if chosen == "auto" else ""
-                st.markdown(f"{assumed}First **{md(first[:16])}**, last **{md(last[:16])}** (UTC) in the rows looked at.", width="stretch")
+                label = TIME_FORMATS.get(found, found)
+                assumed = f"Read as {label[:1].lower()}{label[1:]}. " if chosen == "auto" else ""
+                st.markdown(f"{assumed}First **{md(first[:16])}**, last **{md(last[:16])}** (UTC), in the rows looked at.", width="stretch")
             else:
                 st.markdown(":orange[No value of this column can be read that way.]", width="stretch")
     if column == guess.roles["time"].column and guess.time_note and chosen == "auto":

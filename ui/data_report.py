@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from . import navigation, state
-from .components import dataset_picker, download, metric_row, rename_dialog, warnings_box
+from .components import dataset_picker, download, guard, metric_row, rename_dialog, warnings_box
+from .data_charts import quality_charts
 from .home_parts import delete_entry
 from .text import ago, count, day, md, number, share, size
 
@@ -25,18 +26,15 @@ def saved_dataset() -> None:
     entry = state.workspace().dataset(dataset_id)
     head(entry)
     report = entry.report
-    warnings_box(list(dict.fromkeys([*report.get("warnings", []), *_quality(entry).get("warnings", [])])))
     if report:
+        warnings_box(report.get("warnings", []))
         with st.container(border=True):
             rows_table(entry, report)
-    from .data_charts import quality_charts
-
-    quality_charts(dataset_id, _quality(entry))
+    with guard():
+        quality = state.quality(entry.id)
+        warnings_box([w for w in quality.get("warnings", []) if w not in report.get("warnings", [])])
+        quality_charts(entry.id, quality)
     tables(entry, report)
-
-
-def _quality(entry: Any) -> dict[str, Any]:
-    return state.quality(entry.id)
 
 
 def head(entry: Any) -> None:

@@ -55,7 +55,9 @@ def _save(upload: uploads.Upload, source: Any, plan: Any, name: str) -> None:
 def _submit(upload: uploads.Upload, source: Any, plan: Any, options: dict[str, Any], name: str) -> None:
     from recsys_core.jobs import JobSpec
 
-    payload = {"path": str(upload.path()), "file_name": upload.name(), "name": name, "plan": plan.model_dump(mode="json")} | options
+    path = upload.path()
+    reading = {key: value for key, value in options.items() if value is not None} | {"name": upload.name()}
+    payload = {"path": str(path), "name": name, "plan": plan.model_dump(mode="json"), "source": reading, "upload": upload.owns()}
     job = state.queue().submit(JobSpec(kind="ingest", payload=payload, title=f"Reading {upload.name()}"))
     state.remember(upload=None, reading=job.id)
     st.rerun()

@@ -11,7 +11,7 @@ from . import charts, state
 from .errors import action, guarded, notify
 from .text import ago, count, duration, md, number
 
-ACTIVE = ("running", "queued")
+UNTOLD = ("learning_rate", "samples_per_second")  # in the log and the curves, of no use in one line
 BADGES = {
     "queued": (":gray-badge[Waiting]"),
     "running": (":blue-badge[Running]"),
@@ -76,7 +76,7 @@ def job_list(
         for job in shown:
             _job(job, key)
         hidden = len(jobs) - len(shown)
-        if ended:
+        if ended and keep:
             with st.container(horizontal=True, vertical_alignment="center"):
                 about = "Removes them from this list. Their results stay."
                 st.button("Clear ended jobs", key=f"{key}-clear", type="tertiary", on_click=_clear, args=(ended,), help=about)
@@ -96,9 +96,7 @@ def _job(job: Any, key: str) -> None:
                 st.button("Run again", key=f"{key}-again-{job.id}", icon=":material/replay:", on_click=_retry, args=(job.id,))
         if job.state == "running":
             _progress(job, key)
-        elif job.state == "queued":
-            st.progress(0.0, text="Waits for its turn")
-        else:
+        elif job.ended:
             took = "" if job.seconds is None else f" · took {duration(job.seconds)}"
             st.caption(f"{md(job.reason)} " * bool(job.reason) + f"{ago(job.finished or job.submitted)}{took}")
         if job.state in ("failed", "interrupted", "running"):
@@ -113,13 +111,15 @@ def _progress(job: Any, key: str) -> None:
     parts = [str(now.get("stage") or "Starting").replace("_", " ").capitalize()]
     if now.get("epoch") is not None:
         parts.append(f"epoch {now['epoch']}" + (f" of {now['epochs']}" if now.get("epochs") else ""))
-    parts += [f"{name} {number(value)}" for name, value in list((now.get("metrics") or {}).items())[:3] if isinstance(value, int | float)]
+    told = {name: value for name, value in (now.get("metrics") or {}).items() if name not in UNTOLD and isinstance(value, int | float)}
+    parts += [f"{name.replace('_', ' ')} {number(value)}" for name, value in list(told.items())[:2]]
     if now.get("seconds_left") is not None:
         parts.append(f"about {duration(now['seconds_left'])} left")
     st.progress(fraction, text=md(" · ".join(parts)))
     curve = [step for step in job.curve() if isinstance(step.get("loss"), int | float)]
     if len(curve) > 1:
-        fig = charts.lines({"Loss": ([s["epoch"] for s in curve], [s["loss"] for s in curve])}, "Epoch", "Loss", markers=False, height=150)
+        points = ([step["epoch"] for step in curve], [step["loss"] for step in curve])
+        fig = charts.lines({"Loss": points}, "Epoch", "Training loss", markers=False, height=150)
         st.plotly_chart(fig, key=f"{key}-curve-{job.id}", config={"displayModeBar": False}, alt="Training loss by epoch so far")
 
 

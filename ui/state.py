@@ -57,6 +57,18 @@ def _dispatcher(folder: str) -> Any:
     return Dispatcher(_queue(folder)).start()
 
 
+def scorer() -> Any:
+    """The `ScorerClient` all pages share: live lists, explanations, similar items."""
+    return _scorer(str(root()))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _scorer(folder: str) -> Any:
+    from recsys_core.serving.client import ScorerClient
+
+    return ScorerClient(_workspace(folder))
+
+
 # ---- ids in the URL ------------------------------------------------------------------------------
 def current(name: str, allowed: Sequence[str] | None = None, default: str | None = None) -> str | None:
     """The id in the URL, else the last one of this session, else `default`. Unknown ids are passed over."""

@@ -44,6 +44,10 @@ class Upload:
         found = self.path(part)
         return found.name if found else ""
 
+    def owns(self, part: str = "main") -> bool:
+        """Whether the file is a copy of ours, not one of the server folder."""
+        return not (self.folder / part / ".server").exists()
+
     def put(self, part: str, name: str, content: BinaryIO) -> Path:
         """Write a file (in place of an earlier one of this part)."""
         place = self._place(part) / safe_name(name)

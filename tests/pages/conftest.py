@@ -39,7 +39,8 @@ def open_page(workspace_root: Path, repo: Path) -> Callable[..., AppTest]:
     return open_
 
 
-def text_of(at: AppTest) -> str:
-    """All words on the page, for "is it said?" checks."""
+@pytest.fixture
+def text_of() -> Callable[[AppTest], str]:
+    """text_of(at) -> all words on the page, for "is it said?" checks."""
     kinds = ("title", "subheader", "markdown", "caption", "error", "warning", "info", "success")
-    return "\n".join(str(element.value) for kind in kinds for element in getattr(at, kind))
+    return lambda at: "\n".join(str(element.value) for kind in kinds for element in getattr(at, kind))
