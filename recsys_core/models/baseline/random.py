@@ -35,7 +35,8 @@ class Random(Recommender):
 
     def _history_scores(self, histories: Histories) -> np.ndarray:
         present = histories.matrix(self.fitted.n_items)
-        running = np.concatenate([[0], np.cumsum(_mix(present.indices.astype(np.uint64)), dtype=np.uint64)]).astype(np.uint64)
+        running = np.zeros(present.nnz + 1, np.uint64)  # wraps around, and so do the differences
+        np.cumsum(_mix(present.indices.astype(np.uint64)), out=running[1:])
         return self._draw(_mix(running[present.indptr[1:]] - running[present.indptr[:-1]]))
 
     def _draw(self, rows: np.ndarray) -> np.ndarray:

@@ -197,7 +197,7 @@ def fill_by_popularity(scores: np.ndarray, popularity: np.ndarray) -> np.ndarray
     return np.where(scores > 0, scores, (popularity - 1 - 1e-6)[None, :] * unit).astype(np.float32)
 
 
-def explain_by_weights(item: int, history: sparse.csr_matrix, column: np.ndarray, k: int, method: str) -> Explanation:
+def explain_by_weights(history: sparse.csr_matrix, column: np.ndarray, k: int, method: str) -> Explanation:
     """Exact parts of a linear model: entry j of the history (1, I) adds history[j] * column[j]."""
     parts = history.data * column[history.indices]
     order = np.argsort(-np.abs(parts), kind="stable")

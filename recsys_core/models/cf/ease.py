@@ -45,7 +45,7 @@ class EaseParams(p.Params):
     max_items: int | Literal["auto"] = p.param(
         "auto",
         label="Most items modelled",
-        help="Only this many of the most popular items take part; the others are never ranked above them. Auto takes all that fit in memory.",
+        help="Only this many of the most popular items take part; the others score 0. Auto takes all that fit in memory.",
         ge=2,
         le=200_000,
         advanced=True,
@@ -131,7 +131,8 @@ class Ease(Recommender):
         elif (place := self._places()[item]) >= 0:
             column[self._modelled] = self._weights[:, place]
         entries = folded(history, self.fitted, self.resolved.values)
-        return explain_by_weights(item, entries, column, k, "The learnt weight from each item of the history to this one; they add up to the score.")
+        method = "The learnt weight from each item of the history to this one; they add up to the score."
+        return explain_by_weights(entries, column, k, method)
 
     def _places(self) -> np.ndarray:
         places = np.full(self.fitted.n_items, -1, np.int64)

@@ -70,10 +70,22 @@ class ItemKnnParams(p.Params):
         advanced=True,
     )
     k1: float = p.param(
-        1.2, label="BM25 K1", help="Only for bm25: how soon a repeated interaction stops adding.", gt=0, le=1_000, tune=(0.1, 100, "log"), advanced=True
+        1.2,
+        label="BM25 K1",
+        help="Only for bm25: how soon a repeated interaction stops adding.",
+        gt=0,
+        le=1_000,
+        tune=(0.1, 100, "log"),
+        advanced=True,
     )
     b: float = p.param(
-        0.75, label="BM25 B", help="Only for bm25: how much an item's popularity is discounted.", ge=0, le=1, tune=(0, 1, "linear"), advanced=True
+        0.75,
+        label="BM25 B",
+        help="Only for bm25: how much an item's popularity is discounted.",
+        ge=0,
+        le=1,
+        tune=(0, 1, "linear"),
+        advanced=True,
     )
 
 
@@ -93,7 +105,9 @@ class ItemKnn(Recommender):
     label = "Item neighbours"
     family = "Neighbourhood"
     summary = "Fast, easy to explain, and hard to beat on dense data; a good partner in a fusion."
-    source = Source("Deshpande & Karypis (2004), Item-Based Top-N Recommendation Algorithms, ACM TOIS", "https://doi.org/10.1145/963770.963776")
+    source = Source(
+        "Deshpande & Karypis (2004), Item-Based Top-N Recommendation Algorithms, ACM TOIS", "https://doi.org/10.1145/963770.963776"
+    )
     Params = ItemKnnParams
 
     @classmethod
@@ -129,7 +143,8 @@ class ItemKnn(Recommender):
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         entries = folded(history, self.fitted, self.resolved.values)
         column = self._weights[:, [item]].toarray().ravel()
-        return explain_by_weights(item, entries, column, k, "How similar each item of the history is to this one; they add up to the score.")
+        method = "How similar each item of the history is to this one; they add up to the score."
+        return explain_by_weights(entries, column, k, method)
 
     def _state(self) -> dict[str, Any]:
         return {"weights": self._weights}

@@ -64,7 +64,9 @@ class Rp3beta(Recommender):
     label = "RP3beta graph walk"
     family = "Graph"
     summary = "Among the best and cheapest on sparse data; the popularity discount reaches further into the catalogue."
-    source = Source("Paudel et al. (2017), Updatable, Accurate, Diverse, and Scalable Recommendations, ACM TiiS", "https://doi.org/10.1145/2955101")
+    source = Source(
+        "Paudel et al. (2017), Updatable, Accurate, Diverse, and Scalable Recommendations, ACM TiiS", "https://doi.org/10.1145/2955101"
+    )
     Params = Rp3betaParams
 
     @classmethod
@@ -104,7 +106,8 @@ class Rp3beta(Recommender):
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         entries = folded(history, self.fitted, self.resolved.values)
         column = self._weights[:, [item]].toarray().ravel()
-        return explain_by_weights(item, entries, column, k, "How often walks from each item of the history end here; they add up to the score.")
+        method = "How often walks from each item of the history end here; they add up to the score."
+        return explain_by_weights(entries, column, k, method)
 
     def _state(self) -> dict[str, Any]:
         return {"weights": self._weights}

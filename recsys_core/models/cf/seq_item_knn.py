@@ -38,7 +38,7 @@ class SeqItemKnnParams(p.Params):
         tune=(0.5, 1, "linear"),
     )
     long_term: float = p.param(
-        0.05,
+        0.1,
         label="Weight of the oldest items",
         help="However old, an item of the history keeps this share of the newest one's weight: long-term taste.",
         ge=0,
@@ -71,7 +71,7 @@ class SeqItemKnnParams(p.Params):
         tune=(20, 1_000, "log"),
     )
     alpha: float = p.param(
-        0.35,
+        0.25,
         label="Lean of the similarity",
         help="0.5 is even-handed; lower values favour popular items, higher values rare ones.",
         ge=0,
@@ -106,7 +106,10 @@ class SeqItemKnn(Recommender):
     label = "Item neighbours in order"
     family = "Neighbourhood"
     summary = "For 'what next' in listening, reading or shopping histories, where the last few items say most."
-    source = Source("Garg et al. (2019), Sequence and Time Aware Neighborhood for Session-based Recommendations, SIGIR", "https://doi.org/10.1145/3331184.3331322")
+    source = Source(
+        "Garg et al. (2019), Sequence and Time Aware Neighborhood for Session-based Recommendations, SIGIR",
+        "https://doi.org/10.1145/3331184.3331322",
+    )
     Params = SeqItemKnnParams
 
     @classmethod
@@ -119,7 +122,11 @@ class SeqItemKnn(Recommender):
         pairs = pairs_within(stats.n_interactions, stats.n_users)
         steps = stats.n_interactions * params.window
         return Cost(
-            int(48 * stats.n_items * neighbours + 40 * BLOCK_ENTRIES + 60 * stats.n_interactions + 24 * min(steps, stats.n_items**2) + BATCH_BYTES),
+            48 * stats.n_items * neighbours
+            + 24 * min(steps, stats.n_items**2)
+            + 60 * stats.n_interactions
+            + 40 * BLOCK_ENTRIES
+            + BATCH_BYTES,
             0.2 + 2e-8 * pairs + 1e-7 * min(pairs, stats.n_items**2) + 1e-7 * steps,
             "pairs of items within one history and within the window",
         )
@@ -176,7 +183,7 @@ class SeqItemKnn(Recommender):
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         column = self._weights[:, [item]].toarray().ravel()
         method = "How strongly each item of the history leads to this one, recent items more; the parts add up to the score."
-        return explain_by_weights(item, self._history_matrix(history), column, k, method)
+        return explain_by_weights(self._history_matrix(history), column, k, method)
 
     def _state(self) -> dict[str, Any]:
         return {"weights": self._weights}

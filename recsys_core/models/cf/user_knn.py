@@ -41,12 +41,12 @@ class UserKnnParams(p.Params):
     similarity: Literal["asymmetric", "cosine"] = p.param(
         "cosine",
         label="Similarity",
-        help="How shared items are set against the length of histories: cosine is even-handed, asymmetric leans to active or to quiet neighbours.",
+        help="How shared items are set against long histories: cosine is even-handed, asymmetric leans to active or quiet neighbours.",
     )
     alpha: float = p.param(
         0.5,
         label="Lean of the asymmetric similarity",
-        help="Only for asymmetric: 0.5 is the cosine; higher values favour neighbours with long histories, lower values those with short ones.",
+        help="Only for asymmetric: 0.5 is the cosine; above it neighbours with long histories gain, below it short ones.",
         ge=0,
         le=1,
         tune=(0, 1, "linear"),
@@ -72,7 +72,13 @@ class UserKnnParams(p.Params):
         advanced=True,
     )
     k1: float = p.param(
-        1.2, label="BM25 K1", help="Only for bm25: how soon a repeated interaction stops adding.", gt=0, le=1_000, tune=(0.1, 100, "log"), advanced=True
+        1.2,
+        label="BM25 K1",
+        help="Only for bm25: how soon a repeated interaction stops adding.",
+        gt=0,
+        le=1_000,
+        tune=(0.1, 100, "log"),
+        advanced=True,
     )
     b: float = p.param(
         0.75, label="BM25 B", help="Only for bm25: how much a long history is discounted.", ge=0, le=1, tune=(0, 1, "linear"), advanced=True
@@ -96,7 +102,10 @@ class UserKnn(Recommender):
     label = "User neighbours"
     family = "Neighbourhood"
     summary = "Good where users are fewer than items or items change quickly; a new user needs no retraining."
-    source = Source("Herlocker et al. (1999), An Algorithmic Framework for Performing Collaborative Filtering, SIGIR", "https://doi.org/10.1145/312624.312682")
+    source = Source(
+        "Herlocker et al. (1999), An Algorithmic Framework for Performing Collaborative Filtering, SIGIR",
+        "https://doi.org/10.1145/312624.312682",
+    )
     Params = UserKnnParams
 
     @classmethod
@@ -134,14 +143,14 @@ class UserKnn(Recommender):
 
     def _neighbours(self, rows: sparse.csr_matrix, users: np.ndarray | None) -> sparse.csr_matrix:
         """csr (B, U): the neighbours kept, with their similarity."""
-        norms, k = row_norms(rows), self.resolved.neighbours
-        return nearest(rows, self._by_item, k, lambda row, other, dot: self._similarity(dot, norms[row], other, None if users is None else users[row]))
-
-    def _similarity(self, dot: np.ndarray, norm: np.ndarray, other: np.ndarray, user: np.ndarray | None) -> np.ndarray:
-        params = self.resolved
+        params, norms = self.resolved, row_norms(rows)
         lean = params.alpha if params.similarity == "asymmetric" else 0.5
-        similarity = dot / (norm ** (2 * lean) * self._norms[other] ** (2 - 2 * lean) + params.shrinkage)
-        return similarity if user is None else np.where(user == other, 0, similarity)
+
+        def similarity(row: np.ndarray, other: np.ndarray, dot: np.ndarray) -> np.ndarray:
+            found = dot / (norms[row] ** (2 * lean) * self._norms[other] ** (2 - 2 * lean) + params.shrinkage)
+            return found if users is None else np.where(users[row] == other, 0, found)
+
+        return nearest(rows, self._by_item, params.neighbours, similarity)
 
     def _scores(self, users: np.ndarray) -> np.ndarray:
         return self._score_rows(self.fitted.histories(users), np.asarray(users))
@@ -160,8 +169,10 @@ class UserKnn(Recommender):
         voters = sparse.csr_matrix(near.multiply(self._votes[:, [item]].T))
         dots = np.asarray((self._users[voters.indices] @ row.T).todense()).ravel()
         share = np.asarray((voters.data / np.maximum(dots, 1e-12)) @ self._users[voters.indices]).ravel()
-        method = "How much of the similarity to the neighbours who have this item rests on each item of the history; the parts add up to the score."
-        return explain_by_weights(item, row, share, k, method)
+        method = (
+            "How much of the likeness to neighbours who have this item rests on each item of the history; the parts add up to the score."
+        )
+        return explain_by_weights(row, share, k, method)
 
     def _state(self) -> dict[str, Any]:
         return {"votes": self._votes, "idf": self._idf, "mean_length": self._mean_length, "scale": self._scale}

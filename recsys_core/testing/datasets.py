@@ -1,0 +1,95 @@
+"""Tiny data sets whose right answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data.dataset import Dataset, Feedback
+from ..data.holdout import Holdout
+from ..data.ids import IdMap
+
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a model learns from and what was held out."""
+
+    train: Dataset
+    held_out: Holdout
+
+
+def checkerboard(n_users: int = 60, n_items: int = 20, *, ratings: bool = False, seed: int = 0) -> Case:
+    """Even users like even items, odd users odd ones; the diagonal (user u, item u mod n_items) is held out.
+
+    All items are equally popular, so only who learnt the pattern ranks the held-out item first: among the
+    unseen items it alone has the right colour. ratings: likes are 4 or 5, and every user gave 1 or 2 to
+    half of the items of the other colour.
+    """
+    rng = np.random.default_rng(seed)
+    user, item = np.divmod(np.arange(n_users * n_items), n_items)
+    same = (user + item) % 2 == 0
+    diagonal = item == user % n_items
+    disliked = ~same & ((user + item) % 4 == 1) if ratings else np.zeros(len(user), bool)
+    value = np.where(same, rng.integers(4, 6, len(user)), rng.integers(1, 3, len(user))) if ratings else np.ones(len(user))
+    order = rng.permutation(len(user))
+    train, held = order[((same & ~diagonal) | disliked)[order]], order[(same & diagonal)[order]]
+    return _case(user, item, value, np.arange(len(user)) * 60, train, held, n_users, n_items, ratings)
+
+
+def tastes(n_users: int = 240, n_items: int = 150, n_tastes: int = 5, *, ratings: bool = False, seed: int = 0) -> Case:
+    """Users with one of a few tastes choose mostly items of it, popular ones more often; a fifth is held out.
+
+    The last three users have no interactions, the last two items nobody chose. Values are counts, or
+    with ratings 1 to 5, higher inside the taste; relevant from 3. Times ascend with the row.
+    """
+    rng = np.random.default_rng(seed)
+    user_taste, item_taste = rng.integers(0, n_tastes, n_users), np.arange(n_items) % n_tastes
+    popularity = -0.8 * np.log(1 + np.arange(n_items) // n_tastes)
+    affinity = np.where(user_taste[:, None] == item_taste[None, :], 3.0, 0.0) + popularity
+    drawn = np.argsort(-(affinity + rng.gumbel(size=affinity.shape)), axis=1)
+    chosen = np.arange(n_items)[None, :] < rng.integers(10, 30, n_users)[:, None]
+    user, rank = np.nonzero(chosen)
+    item = drawn[user, rank]
+    inside = user_taste[user] == item_taste[item]
+    value = np.where(inside, rng.integers(3, 6, len(user)), rng.integers(1, 4, len(user))) if ratings else rng.geometric(0.4, len(user))
+    order = rng.permutation(len(user))
+    user, item, value = user[order], item[order], value[order]
+    lot = np.argsort(np.lexsort((rng.random(len(user)), user)))
+    start = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=n_users))])
+    held = (lot - start[user]) < 0.2 * np.bincount(user, minlength=n_users)[user]
+    return _case(
+        user,
+        item,
+        value,
+        np.arange(len(user)) * DAY // 20,
+        np.flatnonzero(~held),
+        np.flatnonzero(held),
+        n_users + 3,
+        n_items + 2,
+        ratings,
+        3.0,
+    )
+
+
+def _case(
+    user: np.ndarray,
+    item: np.ndarray,
+    value: np.ndarray,
+    time: np.ndarray,
+    train: np.ndarray,
+    held: np.ndarray,
+    n_users: int,
+    n_items: int,
+    ratings: bool,
+    threshold: float = 4.0,
+) -> Case:
+    feedback: Feedback = "explicit" if ratings else "implicit"
+    users, items = IdMap([f"u{n}" for n in range(n_users)]), IdMap([f"i{n}" for n in range(n_items)])
+
+    def part(rows: np.ndarray) -> Dataset:
+        return Dataset(users, items, user[rows], item[rows], value[rows], time[rows], feedback, threshold if ratings else None)
+
+    return Case(part(train), Holdout(part(held)))

@@ -1,0 +1,326 @@
+"""The test battery every model passes, whoever wrote it. Subclass `ModelContract` in a test file of yours.
+
+A battery that only runs a model passes a model that does not learn; so this one checks first that it
+learns, and then that it keeps the promises of `Recommender`.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from .. import params as params_module
+from ..context import RunContext
+from ..data.histories import Histories
+from ..data.topk import TopK
+from ..errors import BadInput, Cancelled, ParamError, Unsupported
+from ..models._base import Need, Recommender
+from ..models._io import load_model, save_model
+from ._checks import LARGE, ONE, SOME, TINY, bad_values, close, popular_lists, recall, same, small_params
+from .datasets import Case, checkerboard, tastes
+
+
+class ModelContract:
+    """model: the class under test. params: values for tiny data; None takes `small_params(model)`."""
+
+    model: ClassVar[type[Recommender]]
+    params: ClassVar[dict[str, Any] | None] = None
+
+    # ---- what the tests share --------------------------------------------------------------------
+    @classmethod
+    def make(cls, **changes: Any) -> Recommender:
+        values = small_params(cls.model) if cls.params is None else cls.params
+        return cls.model(**(values | changes))
+
+    @classmethod
+    def case(cls, maker: Any = tastes) -> Case:
+        """The data set in the form the model needs: with ratings if it needs them."""
+        return maker(ratings=Need.RATINGS in cls.model.needs)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def data(cls) -> Case:
+        return cls.case()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fitted(cls, data: Case) -> Recommender:
+        return cls.make().fit(data.train, ONE)
+
+    # ---- it learns -------------------------------------------------------------------------------
+    def test_learns_the_checkerboard(self) -> None:
+        board = self.case(checkerboard)
+        model = self.make().fit(board.train, ONE)
+        users = board.held_out.users
+        right = (model.recommend(users, 1).items[:, 0] == users % board.train.n_items).mean()
+        if self.model.personalised:
+            assert right >= 0.8, f"the held-out item comes first for {right:.0%} of the users; chance is about 9 %"
+        else:
+            assert right <= 0.4, "a list that is not personal solves the board, so the board tests nothing"
+
+    def test_beats_popularity(self, data: Case, fitted: Recommender) -> None:
+        own = recall(fitted.recommend_holdout(data.held_out, 10), data)
+        popular = recall(TopK(data.held_out.users, *popular_lists(data.train, data.held_out.users, 10)), data)
+        if self.model.personalised:
+            assert own > 1.2 * popular, f"recall@10 {own:.3f}, popularity {popular:.3f}"
+        else:
+            assert own <= 1.2 * popular
+
+    def test_predicts_ratings_better_than_their_mean(self) -> None:
+        case = tastes(ratings=True)
+        if not self.make().predicts_ratings():
+            with pytest.raises(Unsupported):
+                self.make().fit(case.train, ONE).predict_ratings(np.array([0]), np.array([0]))
+            return
+        truth = case.held_out.truth
+        predicted = self.make().fit(case.train, ONE).predict_ratings(truth.user, truth.item)
+        assert np.isfinite(predicted).all() and predicted.min() >= 1 and predicted.max() <= 5
+        rmse = float(np.sqrt(np.mean((predicted - truth.value) ** 2)))
+        assert rmse < 0.97 * truth.value.std(), f"RMSE {rmse:.3f}, the mean alone {truth.value.std():.3f}"
+
+    # ---- lists keep the rules --------------------------------------------------------------------
+    def test_seen_items_are_left_out_unless_asked_for(self, data: Case, fitted: Recommender) -> None:
+        seen = data.train.matrix("seen").toarray() > 0
+        top = fitted.recommend(SOME, 20)
+        assert not np.take_along_axis(seen[SOME], np.maximum(top.items, 0), axis=1)[top.items >= 0].any()
+        whole = fitted.recommend(SOME, data.train.n_items, exclude_seen=False)
+        assert np.take_along_axis(seen[SOME], np.maximum(whole.items, 0), axis=1)[whole.items >= 0].any()
+        histories = data.train.histories(SOME)
+        folded = fitted.recommend_for_history(histories, 20)
+        assert not np.take_along_axis(seen[SOME], np.maximum(folded.items, 0), axis=1)[folded.items >= 0].any()
+
+    def test_lists_are_sorted_without_repeats(self, fitted: Recommender) -> None:
+        top = fitted.recommend(SOME, 20)
+        assert top.items.dtype == np.int32 and top.scores.dtype == np.float32 and top.items.shape == (len(SOME), 20)
+        assert (np.diff(np.nan_to_num(top.scores, nan=-np.inf), axis=1)[top.items[:, 1:] >= 0] <= 0).all()
+        assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in top.items)
+
+    def test_only_candidates_appear_and_short_lists_are_padded(self, data: Case, fitted: Recommender) -> None:
+        candidates = np.array([3, 17, 40, 41, 99])
+        unseen = (data.train.matrix("seen")[SOME][:, candidates].toarray() == 0).sum(axis=1)
+        mask = np.isin(np.arange(data.train.n_items), candidates)
+        for top in (fitted.recommend(SOME, 10, candidates=candidates), fitted.recommend(SOME, 10, candidates=mask)):
+            assert np.isin(top.items, [*candidates, -1]).all()
+            assert ((top.items >= 0).sum(axis=1) == unseen).all(), "every unseen candidate must be listed, then -1"
+            assert (np.isnan(top.scores) == (top.items < 0)).all()
+        folded = fitted.recommend_for_history(data.train.histories(SOME), 10, candidates=candidates)
+        assert np.isin(folded.items, [*candidates, -1]).all()
+        assert (np.isnan(folded.scores) == (folded.items < 0)).all()
+
+    def test_unknown_and_empty_users_get_what_is_popular(self, data: Case, fitted: Recommender) -> None:
+        empty = data.train.n_users - 1
+        top = fitted.recommend(np.array([-1, 0, empty]), 10)
+        assert (top.items >= 0).all()
+        nobody = fitted.recommend_for_history(Histories.from_lists([[], [3, 8, 13], []]), 10)
+        assert (nobody.items >= 0).all()
+        if not self.model.personalised:
+            return
+        popular = popular_lists(data.train, np.array([empty]), 10)[0][0]
+        for row in (top.items[0], top.items[2], nobody.items[0], nobody.items[2]):
+            np.testing.assert_array_equal(row, popular)
+        np.testing.assert_array_equal(top.items[1], fitted.recommend(np.array([0]), 10).items[0])
+
+    def test_no_users_and_no_histories_give_empty_lists(self, fitted: Recommender) -> None:
+        assert fitted.recommend(np.empty(0, np.int32), 5).items.shape == (0, 5)
+        assert fitted.recommend_for_history(Histories.from_lists([]), 5).items.shape == (0, 5)
+
+    def test_a_batch_gives_what_single_users_get(self, data: Case, fitted: Recommender) -> None:
+        together = fitted.scores(SOME)
+        alone = np.concatenate([fitted.scores(SOME[n : n + 1]) for n in range(len(SOME))])
+        close(together, alone)
+        histories = data.train.histories(SOME)
+        together = fitted.history_scores(histories)
+        alone = np.concatenate([fitted.history_scores(histories.take(np.array([n]))) for n in range(len(SOME))])
+        close(together, alone)
+
+    def test_fold_in_of_a_known_history_agrees_with_the_user(self, data: Case, fitted: Recommender) -> None:
+        known = fitted.recommend(SOME, 10).items
+        folded = fitted.recommend_for_history(data.train.histories(SOME), 10).items
+        shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(known, folded, strict=True)])
+        assert shared >= 0.5 or not self.model.personalised, f"lists of training users and of their own histories share {shared:.0%}"
+
+    # ---- repeatable, saved, cancelled ------------------------------------------------------------
+    def test_same_seed_same_lists_and_no_global_chance(self, data: Case, fitted: Recommender) -> None:
+        before = json.dumps(np.random.get_state()[1].tolist())
+        binary = data.train.matrix("binary").copy()
+        again = self.make().fit(data.train, ONE)
+        same(fitted.recommend(SOME, 20), again.recommend(SOME, 20))
+        assert json.dumps(np.random.get_state()[1].tolist()) == before, "fit drew from numpy's global generator"
+        assert abs(data.train.matrix("binary") - binary).sum() == 0, "fit wrote into the data's matrices"
+
+    def test_saved_and_loaded_it_answers_the_same_without_pickle(
+        self, data: Case, fitted: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(*_: Any, **__: Any) -> Any:
+            raise AssertionError("pickle was used")
+
+        for name in ("load", "loads", "dump", "dumps", "Unpickler", "Pickler"):
+            monkeypatch.setattr(pickle, name, refused)
+        save_model(fitted, tmp_path / "model")
+        loaded = load_model(tmp_path / "model")
+        kinds = {path.suffix for path in (tmp_path / "model").rglob("*") if path.is_file()}
+        assert kinds <= {".json", ".safetensors", ".parquet"}, f"unexpected files: {kinds}"
+        same(fitted.recommend(SOME, 20), loaded.recommend(SOME, 20))
+        histories = data.train.histories(SOME)
+        same(fitted.recommend_for_history(histories, 20), loaded.recommend_for_history(histories, 20))
+        assert loaded.resolved == fitted.resolved and loaded.params == fitted.params and loaded.notes == fitted.notes
+        if self.model.card().can_explain:
+            assert loaded.explain(3, user=0) == fitted.explain(3, user=0)
+
+    def test_cancel_stops_the_fit(self, data: Case) -> None:
+        with pytest.raises(Cancelled):
+            self.make().fit(data.train, RunContext(threads=1, cancelled=lambda: True))
+        asked: list[float] = []
+
+        def count() -> bool:
+            asked.append(time.monotonic())
+            return False
+
+        self.make().fit(data.train, RunContext(threads=1, cancelled=count))
+        total, gaps = len(asked), np.diff(asked)
+        assert gaps.max(initial=0) < 2, f"no chance to cancel for {gaps.max():.1f} s"
+        if not self.model.personalised:
+            return
+        assert total >= 3, "fit never asked whether it was cancelled"
+        asked.clear()
+        stop_at = max(2, total // 2)
+        with pytest.raises(Cancelled):
+            self.make().fit(data.train, RunContext(threads=1, cancelled=lambda: (asked.append(0.0), len(asked) >= stop_at)[1]))
+        assert len(asked) <= stop_at + 32, "the fit went on after it was cancelled"
+
+    def test_progress_stays_between_0_and_1(self, data: Case) -> None:
+        said: list[Any] = []
+        self.make().fit(data.train, RunContext(threads=1, on_progress=said.append))
+        fractions = [step.fraction for step in said if step.fraction is not None]
+        assert all(0 <= fraction <= 1 for fraction in fractions)
+        assert all(step.stage for step in said)
+
+    # ---- parameters, cost, card ------------------------------------------------------------------
+    def test_bad_parameters_are_refused_with_rule_and_value(self) -> None:
+        for field in params_module.fields(self.model.Params):
+            for value in bad_values(field):
+                with pytest.raises(ParamError) as caught:
+                    self.model(**{field.name: value})
+                assert field.name in caught.value.message
+                if field.kind not in ("list", "dict"):
+                    assert field.rule in caught.value.message and repr(value) in caught.value.message
+            with pytest.raises(ParamError) as caught:
+                self.model(**{field.name + "x": 1})
+            assert field.name + "x" in caught.value.message and field.name in caught.value.hint
+        with pytest.raises(ParamError):
+            self.model(no_such_parameter=1)
+
+    def test_presets_and_text_values_are_valid(self) -> None:
+        for name in params_module.PRESETS:
+            values = params_module.preset(self.model.Params, name)
+            assert self.model(**values).params.model_dump() == params_module.build(self.model.Params, values).model_dump()
+        for field in params_module.fields(self.model.Params):
+            if field.tune:
+                low, high, scale = field.tune
+                assert low < high and scale in ("linear", "log") and (scale == "linear" or low > 0)
+                for value in (low, high):
+                    self.model(**{field.name: str(value)})
+
+    def test_nothing_is_left_on_auto(self, data: Case, fitted: Recommender) -> None:
+        left = [
+            field.name for field in params_module.fields(self.model.Params) if field.auto and getattr(fitted.resolved, field.name) == "auto"
+        ]
+        assert not left, f"still auto after fit: {left}"
+        for stats in (data.train.stats, TINY, LARGE):
+            self.make().resolve(stats)
+        params_module.build(self.model.Params, json.loads(fitted.refit_params().model_dump_json()))
+
+    def test_cost_is_positive_and_grows_with_the_data(self, data: Case) -> None:
+        costs = [self.model().cost(stats) for stats in (TINY, data.train.stats, LARGE)]
+        assert all(cost.memory_bytes > 0 and cost.seconds > 0 and np.isfinite(cost.seconds) for cost in costs)
+        assert costs[0].seconds <= costs[1].seconds <= costs[2].seconds
+        assert costs[0].memory_bytes <= costs[2].memory_bytes
+
+    def test_card_is_complete(self) -> None:
+        card = self.model.card()
+        assert card.key == self.model.key and card.key.isidentifier() and card.key == card.key.lower()
+        assert card.label and card.family and card.summary.endswith((".", "!")) and len(card.summary) > 20
+        if card.family != "Baseline":
+            assert card.source is not None and card.source.citation
+            assert card.is_fused or card.source.url.startswith("http")
+        for field in card.fields:
+            assert field.label and not field.label.islower(), f"{field.name} needs a label in sentence case"
+            assert len(field.help) > 15 and field.help.rstrip(")").endswith((".", "!", "?")), f"{field.name} needs one sentence of help"
+            if field.kind in ("int", "float"):
+                assert field.ge is not None or field.gt is not None, f"{field.name} needs a lower bound"
+        assert (self.model.__doc__ or "").strip()
+
+    # ---- what can be asked of it -----------------------------------------------------------------
+    def test_explanations_name_the_history_and_add_up(self, data: Case, fitted: Recommender) -> None:
+        if not self.model.card().can_explain:
+            with pytest.raises(Unsupported):
+                fitted.explain(0, user=0)
+            return
+        user = 4
+        item = int(fitted.recommend(np.array([user]), 1).items[0, 0])
+        for asked in ({"user": user}, {"history": data.train.histories(np.array([user]))}):
+            told = fitted.explain(item, k=1_000, **asked)
+            assert told.refs and len(told.refs) == len(told.contributions) == len(set(told.refs))
+            assert list(told.contributions) == sorted(told.contributions, reverse=True) or told.kind == "models"
+            if told.kind == "history":
+                assert set(told.refs) <= set(data.train.histories(np.array([user])).items.tolist())
+            if told.exact:
+                score = fitted.scores(np.array([user]))[0, item] if "user" in asked else fitted.history_scores(asked["history"])[0, item]
+                assert sum(told.contributions) == pytest.approx(told.total, rel=1e-3, abs=1e-5)
+                assert told.total == pytest.approx(float(score), rel=1e-3, abs=1e-5)
+            assert told.method.endswith(".")
+        assert len(fitted.explain(item, user=user, k=2).refs) <= 2 or fitted.explain(item, user=user, k=2).kind == "models"
+
+    def test_similar_items_leave_out_the_item_itself(self, data: Case, fitted: Recommender) -> None:
+        items = np.array([0, 1, 7])
+        if not self.model.card().has_similar:
+            with pytest.raises(Unsupported):
+                fitted.similar_items(items, 5)
+            return
+        top = fitted.similar_items(items, 5)
+        assert top.items.shape == (3, 5) and not (top.items == items[:, None]).any() and (top.items[:, 0] >= 0).all()
+        same_taste = (top.items[:, :3] % 5 == items[:, None] % 5).mean()
+        assert same_taste >= 0.5, f"{same_taste:.0%} of the items most similar to three popular ones are of their taste"
+
+    def test_wrong_questions_get_one_clear_sentence(self, data: Case, fitted: Recommender) -> None:
+        with pytest.raises(BadInput):
+            self.make().recommend(np.array([0]), 5)
+        for users, k in ((np.array([data.train.n_users]), 5), (np.array([-2]), 5), (np.array([0]), 0)):
+            with pytest.raises(BadInput) as caught:
+                fitted.recommend(users, k)
+            assert caught.value.message.endswith(".")
+        with pytest.raises(BadInput):
+            fitted.recommend_for_history(Histories.from_lists([[data.train.n_items]]), 5)
+        nothing = data.train.subset(np.zeros(len(data.train), bool))
+        with pytest.raises(BadInput):
+            self.make().fit(nothing, ONE)
+
+    def test_it_takes_ratings_with_a_threshold_and_data_without_times(self, data: Case) -> None:
+        rated = tastes(ratings=True)
+        plain = rated.train if Need.TIME in self.model.needs else replace(rated.train, time=None)
+        top = self.make().fit(plain, ONE).recommend_holdout(rated.held_out, 10)
+        assert (top.items >= 0).all() and np.isfinite(top.scores).all()
+
+    def test_a_need_that_is_not_met_is_refused(self) -> None:
+        bare = replace(tastes().train, time=None)
+        assert bool(self.model.card().missing(bare.stats)) == bool(self.model.needs)
+        if self.model.needs:
+            with pytest.raises(Unsupported) as caught:
+                self.make().fit(bare, ONE)
+            assert any(need.value in caught.value.message for need in self.model.needs)
+
+    def test_validation_serves_those_who_use_it_and_no_one_else(self, data: Case, fitted: Recommender) -> None:
+        model = self.make().fit(data.train, ONE, validation=data.held_out)
+        if not self.model.uses_validation:
+            same(model.recommend(SOME, 10), fitted.recommend(SOME, 10))
+            return
+        assert (model.recommend(SOME, 10).items >= 0).all()
+        again = self.model(model.refit_params()).fit(data.train, ONE)
+        assert (again.recommend(SOME, 10).items >= 0).all()

@@ -1,0 +1,53 @@
+"""Every registered model passes the shared battery: a new file is covered without an edit here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from recsys_core import registry
+from recsys_core.testing.model_contract import ModelContract
+
+# Parts and sizes for tiny data, where the preset "fast" alone does not say.
+PARAMS = {"weighted_fusion": {"models": ["ease", "item_knn"]}}
+
+
+class _Loaded:
+    """The class of a key, imported when a test first asks: one broken file fails its own tests only."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __get__(self, instance: object, owner: type) -> type:
+        return registry.get("model", self.key)
+
+
+def _battery(key: str) -> type:
+    return type(f"Test_{key}", (ModelContract,), {"model": _Loaded(key), "params": PARAMS.get(key), "__module__": __name__})
+
+
+for _key in registry.keys("model"):
+    globals()[f"Test_{_key}"] = _battery(_key)
+
+
+def test_listing_all_plugins_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from recsys_core import registry; [registry.all_of(kind) for kind in registry.KINDS]; "
+        "[cls.card() for cls in registry.all_of('model').values()]; "
+        "print(*sorted({'torch', 'implicit', 'sklearn', 'streamlit', 'plotly'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "", f"imported on listing: {done.stdout}"
+
+
+def test_labels_are_unique() -> None:
+    labels = [cls.label for cls in registry.all_of("model").values()]
+    assert len(labels) == len(set(labels)), "two models share a label"
+
+
+@pytest.mark.parametrize("key", registry.keys("model"))
+def test_module_name_is_the_key(key: str) -> None:
+    assert registry.get("model", key).__module__.rsplit(".", 1)[1] == key
