@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from recsys_core import registry
-from recsys_core.errors import WorkbenchError
+from recsys_core.errors import ParamError, WorkbenchError
 from recsys_core.jobs import TrainSpec
 
 from .errors import error_box
@@ -71,7 +71,7 @@ def protocol_form(entry: Any) -> Protocol | None:
                 value=DEFAULT_KS,
                 key="split-ks",
                 persist_state="session",
-                help="Every figure is measured on lists of these lengths: NDCG@10 judges the first 10 recommendations. Separate with commas.",
+                help="Figures are measured on lists of these lengths: NDCG@10 judges the first 10 recommendations. Separate with commas.",
             )
             seed = st.number_input(
                 "Seed",
@@ -126,12 +126,12 @@ def _protocol(entry: Any, key: str, splitter: Any, values: dict[str, Any], ks_te
 
 
 def read_ks(text: str) -> tuple[int, ...]:
-    """"5, 10, 20" -> (5, 10, 20). Raises ParamError with the rule and what was given."""
-    from recsys_core.errors import ParamError
-
+    """The text "5, 10, 20" as (5, 10, 20). Raises ParamError with the rule and what was given."""
     parts = [part for part in re.split(r"[,;\s]+", str(text).strip()) if part]
     if not parts or not all(part.isascii() and part.isdigit() and 1 <= int(part[:5]) <= 1000 for part in parts):
-        raise ParamError(f"List lengths k must be whole numbers from 1 to 1000, separated by commas; got '{text}'.", "For example: 5, 10, 20.")
+        raise ParamError(
+            f"List lengths k must be whole numbers from 1 to 1000, separated by commas; got '{text}'.", "For example: 5, 10, 20."
+        )
     return tuple(sorted({int(part) for part in parts}))
 
 

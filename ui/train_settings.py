@@ -96,7 +96,8 @@ def _affordable(model: Any, params: Params, stats: Any, n_folds: int) -> Params 
     except WorkbenchError as error:
         error_box(error)
         return None
-    st.caption(f":material/schedule: With these settings: {md(cost_text(seconds, memory))}." + (f" Chosen for this data: {md(became)}." if became else ""))
+    told = f" Chosen for this data: {md(became)}." if became else ""
+    st.caption(f":material/schedule: With these settings: {md(cost_text(seconds, memory))}.{told}")
     return params
 
 

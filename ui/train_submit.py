@@ -104,9 +104,7 @@ def sensible_card(entry: Any, protocol: Protocol | None, rows: Sequence[Offer]) 
             with st.container(gap="xsmall", width="stretch"):
                 st.subheader("Not sure where to start?", anchor=False)
                 st.caption(f"Trains {md(listing(names, 8))} with good defaults: from the yardstick to the strongest, one of each kind.")
-            clicked = st.button(
-                "Compare a sensible set", key="train-sensible", icon=":material/auto_awesome:", disabled=protocol is None
-            )
+            clicked = st.button("Compare a sensible set", key="train-sensible", icon=":material/auto_awesome:", disabled=protocol is None)
         if protocol is None:
             return
         specs, left_out = sensible_specs(

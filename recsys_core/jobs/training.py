@@ -70,11 +70,22 @@ def train_in_workspace(workspace: Workspace, spec: TrainSpec, ctx: RunContext) -
         return workspace.run(spec.run_id)
     ctx = replace(ctx, seed=spec.seed, load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
     ctx.report("Reading the data", 0.0)
-    source = RuleSource(workspace.dataset(spec.dataset).load(), spec.splitter())
+    source = _source(workspace, spec)
     name = unique_name(spec.title, (run.name for run in workspace.runs()))
     with staged_folder(workspace.run_folder(spec.run_id)) as folder:
         train_run(spec, source, folder, ctx, run_id=spec.run_id, name=name)
     return workspace.run(spec.run_id)
+
+
+def _source(workspace: Workspace, spec: TrainSpec) -> SplitSource:
+    """The dataset cut by the rule, or beside one of its saved test files, which is read after fitting."""
+    entry, splitter = workspace.dataset(spec.dataset), spec.splitter()
+    if not splitter.needs_test_file:
+        return RuleSource(entry.load(), splitter)
+    test_id = splitter.params.test
+    if test_id not in {test["id"] for test in entry.tests()}:
+        raise Unsupported(f"'{splitter.label}' needs a test file saved beside '{entry.name}'; got '{test_id}'.", "Upload one on Train.")
+    return FilesSource(entry.load(), lambda: entry.load_test(test_id), splitter)
 
 
 def train_run(

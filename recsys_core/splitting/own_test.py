@@ -43,6 +43,12 @@ class OwnTest(Splitter):
             gt=0,
             lt=1,
         )
+        test: str = param(
+            "",
+            label="Test file",
+            help="In the app: the test file saved beside the dataset. On the command line it is given with --test instead.",
+            advanced=True,
+        )
 
     def splits(self, data: Dataset, ctx: RunContext) -> Iterator[Split]:
         raise Unsupported(f"'{self.label}' needs a second file with the test interactions.", "Give it, or choose another split.")

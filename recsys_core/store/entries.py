@@ -99,6 +99,20 @@ class DatasetEntry(Entry):
         path = self.path / f"{side}_table.parquet"
         return pd.read_parquet(path) if path.exists() else None
 
+    def tests(self) -> list[dict[str, Any]]:
+        """Test files saved beside the dataset, newest first: {"id", "name", "created", "stats"}."""
+        manifests = [read_json_cached(path / "manifest.json") for path in (self.path / "tests").glob("*")]
+        return sorted((m for m in manifests if isinstance(m, dict)), key=lambda m: str(m.get("created", "")), reverse=True)
+
+    def load_test(self, test_id: str) -> Dataset:
+        """A saved test file, with ids of its own. Raises NotFound."""
+        from ..data.storage import load_dataset
+
+        known = {str(m["id"]): m for m in self.tests()}
+        if test_id not in known:
+            raise NotFound(f"The dataset '{self.name}' has no saved test file '{test_id}'.", "Upload it again.")
+        return load_dataset(self.path / "tests" / test_id)
+
     def quality(self) -> dict[str, Any]:
         """The quality report as plain values; computed once, then read from disk."""
         cached = read_json_cached(self.path / "quality.json")

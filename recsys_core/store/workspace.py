@@ -107,6 +107,20 @@ class Workspace:
         """By id, name, or the first 6 or more characters of an id."""
         return self._find("datasets", id_or_name)
 
+    def add_test(self, dataset: str, result: Any, name: str = "") -> dict[str, Any]:
+        """Save an IngestResult or a Dataset as a test file of a dataset; its manifest. The same content is saved once."""
+        from ..data.dataset import Dataset
+        from ..data.storage import save_dataset
+
+        data = result if isinstance(result, Dataset) else result.dataset
+        target = self.dataset(dataset).path / "tests" / data.fingerprint
+        if not (target / "manifest.json").exists():
+            with staged_folder(target) as folder:
+                save_dataset(data, folder, tables=False)
+                about = {"id": data.fingerprint, "name": clean_name(name or data.name or "test file"), "created": now()}
+                write_json(folder / "manifest.json", about | {"stats": data.stats.as_dict()})
+        return read_json_cached(target / "manifest.json")
+
     # ---- runs and exports ------------------------------------------------------------------------
     def runs(self, dataset: str | None = None) -> list[RunEntry]:
         """All finished runs, newest first; of one dataset (id or name) when given."""
