@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def descend(start: Tensor, loss: Callable[[Tensor], Tensor], steps: int, learning_rate: float = 0.05) -> Tensor:
+def descend(start: Tensor, loss: Callable[[Tensor], Tensor], steps: int, learning_rate: float = 0.01) -> Tensor:
     """(B, d) after `steps` steps of Adam on loss(vectors), which must be a sum over rows.
 
     Each row's steps then depend on that row alone: a batch gives what its rows give one by one.

@@ -45,7 +45,9 @@ class NegativeSampler:
     Chance comes from torch's default generator (see `runtime.seeded`).
     """
 
-    def __init__(self, n_items: int, positives: PairTable | None = None, weights: np.ndarray | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, n_items: int, positives: PairTable | None = None, weights: np.ndarray | None = None, device: torch.device | str = "cpu"
+    ) -> None:
         self.n_items, self.positives, self.device = n_items, positives, device
         share = np.full(n_items, 1 / n_items) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
         with np.errstate(divide="ignore"):

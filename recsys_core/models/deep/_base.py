@@ -184,7 +184,7 @@ class DeepRecommender(Recommender):
             contributions=tuple(float(x) for x in fall[order]),
             total=float(score[0]),
             exact=False,
-            method=f"How much the score of the item falls when one history item is left out ({len(recent)} most recent items tried, one at a time).",
+            method=f"How much the item's score falls when one history item is left out; the {len(recent)} most recent were tried.",
         )
 
     def _scores_of_item(self, histories: Histories, item: int) -> np.ndarray:

@@ -26,7 +26,7 @@ class MultVAEParams(TrainingParams):
         ge=4,
         le=8192,
         label="Hidden units",
-        help="Width of the layer between history and taste. Wider can tell more tastes apart, and is slower. Automatic: by the number of items.",
+        help="Width between history and taste. Wider tells more tastes apart, but is slower. Automatic: by the number of items.",
         tune=(64, 1024, "log"),
     )
     latent: int | Literal["auto"] = param(
@@ -65,7 +65,7 @@ class MultVAEParams(TrainingParams):
 
 def _network(n_items: int, hidden: int, latent: int, dropout: float) -> nn.Module:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
     from ...nn.blocks import MLP, BagOfItems
 
@@ -105,7 +105,7 @@ class MultVAE(DeepRecommender):
 
     key = "mult_vae"
     label = "Variational autoencoder (Mult-VAE)"
-    summary = "Strong all-round neural model for likes and clicks; works at once for new users with a few interactions, needs no times or ratings."
+    summary = "The strongest neural model here for likes and clicks; works at once for new users with a few interactions, needs no times."
     source = Source(
         "Liang, Krishnan, Hoffman, Jebara: Variational Autoencoders for Collaborative Filtering (2018)", "https://arxiv.org/abs/1802.05814"
     )

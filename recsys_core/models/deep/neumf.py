@@ -9,24 +9,27 @@ import numpy as np
 from scipy import sparse
 
 from ...data.dataset import Dataset, DatasetStats
-from ...data.histories import Histories
-from ...data.holdout import Holdout
 from ...errors import Unsupported
 from ...params import Params, param
 from .._base import Cost, Source
-from ._base import DeepRecommender, TrainingParams
+from ._base import TrainingParams
+from ._interaction import InteractionRecommender
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
-    from ...nn.batches import IndexBatches, Ragged
-
-SCORE_BLOCK_FLOATS = 2**20  # users × items × hidden held at once when scoring: fits the CPU's cache
-FOLD_IN_NEGATIVES = 512
+    from ...nn.batches import IndexBatches
 
 
 class NeuMFParams(TrainingParams):
+    weight_decay: float = param(
+        2e-4,
+        ge=0,
+        le=1,
+        label="Weight decay",
+        help="Pulls all weights towards zero; raise it when the validation result falls while the loss still improves.",
+        tune=(1e-5, 1e-3, "log"),
+    )
     factors: int | Literal["auto"] = param(
         "auto",
         ge=1,
@@ -45,11 +48,11 @@ class NeuMFParams(TrainingParams):
     )
     layers: int = param(2, ge=1, le=6, label="Layers", help="Number of layers of the network part.", tune=(1, 4, "linear"))
     dropout: float = param(
-        0.0,
+        0.3,
         ge=0,
         lt=1,
         label="Dropout",
-        help="Share of the network's units switched off at each learning step, against learning by heart.",
+        help="Share of the users' and items' numbers switched off at each learning step, against learning by heart.",
         tune=(0.0, 0.6, "linear"),
     )
     loss: Literal["softmax", "bce", "mse"] = param(
@@ -77,16 +80,16 @@ class NeuMFParams(TrainingParams):
         advanced=True,
     )
     fold_in_steps: int = param(
-        40,
+        20,
         ge=1,
         le=1000,
         label="Steps for a new user",
-        help="How many learning steps find the taste of a user the model has never seen.",
+        help="How many learning steps find the taste of a user the model has never seen. Too many learn the history by heart.",
         advanced=True,
     )
 
 
-class NeuMF(DeepRecommender):
+class NeuMF(InteractionRecommender):
     """Neural matrix factorisation.
 
     Source: He et al. 2017, https://arxiv.org/abs/1708.05031.
@@ -97,7 +100,9 @@ class NeuMF(DeepRecommender):
 
     key = "neumf"
     label = "Neural matrix factorisation (NeuMF)"
-    summary = "Learns non-linear tastes from who chose what; can also predict ratings. Slower to score than the autoencoder, seldom better."
+    summary = (
+        "Learns tastes that are no plain sums from who chose what, and can predict ratings; slower than the autoencoder, seldom better."
+    )
     source = Source("He, Liao, Zhang, Nie, Hu, Chua: Neural Collaborative Filtering (2017)", "https://arxiv.org/abs/1708.05031")
     Params = NeuMFParams
 
@@ -117,7 +122,11 @@ class NeuMF(DeepRecommender):
         pairs = stats.n_interactions + (stats.n_users if p.loss == "softmax" else stats.n_interactions) * p.negatives
         bitmap = min(256 * 2**20, stats.n_users * stats.n_items)
         memory = 20 * (stats.n_users + stats.n_items) * width + 16 * per_step * width + bitmap + 16 * stats.n_interactions
-        return Cost(int(memory), 2 + p.epochs * pairs * (10 * width + 3 * p.hidden**2) / 1e10, "passes × (interactions + users × items compared with)")
+        return Cost(
+            int(memory),
+            2 + p.epochs * pairs * (10 * width + 3 * p.hidden**2) / 1e10,
+            "passes × (interactions + users × items compared with)",
+        )
 
     def _build(self, n_users: int, n_items: int) -> nn.Module:
         from ...nn.interaction import InteractionNet
@@ -155,17 +164,6 @@ class NeuMF(DeepRecommender):
             return self._softmax(network.users(users), chosen, drawn, sampler.log_q[drawn], excluded)
 
         return IndexBatches(len(active), p.batch_size), loss
-
-    def _softmax(
-        self, vectors: Tensor, chosen: Ragged, drawn: Tensor, log_q: Tensor, excluded: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
-        """Mean over choices, or their weighted sum; also used to find the vectors of new users."""
-        from ...nn.losses import sampled_logsumexp, softmax_against
-
-        net, rows = self.network, chosen.rows
-        against = sampled_logsumexp(net.block(vectors, *net.items(drawn)), log_q, excluded)
-        positive = net.pairs(vectors[rows], *net.items(chosen.columns))
-        return softmax_against(positive, against[rows], weights)
 
     def _bce_objective(self, positives: sparse.csr_matrix, sampler: Any, device: Any):
         """Batches of interactions, each with its own negatives."""
@@ -206,122 +204,3 @@ class NeuMF(DeepRecommender):
             return mse(network.pairs(network.users(user[index]), *network.items(item[index])), target[index])
 
         return IndexBatches(len(user), self.resolved.batch_size), loss
-
-    def _validation_metric(self, validation: Holdout | None) -> tuple[str, bool]:
-        if self.resolved.loss == "mse" and validation is not None and not validation.cold:
-            return "rmse", False
-        return super()._validation_metric(validation)
-
-    def _validation_score(self, validation: Holdout) -> float:
-        if self._validation_metric(validation)[0] != "rmse":
-            return super()._validation_score(validation)
-        truth = validation.truth
-        return float(np.sqrt(np.mean((self._rating(truth.user, truth.item) - truth.value) ** 2)))
-
-    # ---- scoring ---------------------------------------------------------------------------------
-    def _ready(self) -> None:
-        """Where new users start: for each item the mean vector of the users who chose it."""
-        chosen = self.fitted.matrix("binary").T.tocsr()
-        users = self.network.user.weight.detach().cpu().numpy()
-        self._start = (chosen @ users) / np.maximum(self.fitted.item_counts, 1)[:, None]
-
-    @property
-    def _device(self) -> torch.device:
-        return self.network.user.weight.device
-
-    def _scores(self, users: np.ndarray) -> np.ndarray:
-        import torch
-
-        return self._score_vectors(self.network.user.weight.detach()[torch.as_tensor(users, dtype=torch.int64, device=self._device)])
-
-    def _history_scores(self, histories: Histories) -> np.ndarray:
-        return self._score_vectors(self._fold_in(histories))
-
-    def _score_vectors(self, vectors: Tensor) -> np.ndarray:
-        """float32 (B, I), computed in blocks of users that fit the cache."""
-        import torch
-
-        net = self.network
-        out = torch.empty(len(vectors), self.fitted.n_items)
-        with torch.inference_mode():
-            items = net.item.weight, net.item_bias.weight.squeeze(1)
-            rows = max(1, SCORE_BLOCK_FLOATS // (self.fitted.n_items * self.resolved.hidden))
-            for start in range(0, len(vectors), rows):
-                out[start : start + rows] = net.block(vectors[start : start + rows], *items)
-        return (out + self._offset).numpy()
-
-    @property
-    def _offset(self) -> float:
-        return float(self.fitted.value.mean()) if self.resolved.loss == "mse" else 0.0
-
-    def _fold_in(self, histories: Histories) -> Tensor:
-        """(B, f + h) vectors of users never seen: a few gradient steps from where similar users are."""
-        import torch
-
-        from ...nn.fold_in import descend
-
-        rows = max(1, 4 * SCORE_BLOCK_FLOATS // (FOLD_IN_NEGATIVES * self.resolved.hidden))
-        parts = []
-        for start in range(0, len(histories), rows):
-            part = histories.take(np.arange(start, min(start + rows, len(histories))))
-            begin, objective = self._fold_in_rating(part) if self.resolved.loss == "mse" else self._fold_in_choice(part)
-            parts.append(descend(torch.as_tensor(begin, device=self._device), objective, self.resolved.fold_in_steps))
-        return torch.cat(parts)
-
-    def _fold_in_choice(self, histories: Histories) -> tuple[np.ndarray, Callable[[Tensor], Tensor]]:
-        """(start, loss): the softmax over a fixed uniform sample of items, the same for everyone."""
-        import torch
-
-        from ...nn.batches import SparseRows
-        from ...nn.samplers import PairTable
-
-        n_items, device = self.fitted.n_items, self._device
-        matrix = self._positives(histories)
-        chosen = SparseRows(matrix, device).all()
-        sample = np.random.default_rng(0).permutation(n_items)[:FOLD_IN_NEGATIVES]
-        drawn = torch.as_tensor(sample, device=device)
-        log_q = torch.full((len(sample),), -float(np.log(n_items)), device=device)
-        excluded = PairTable(matrix, device).contains(torch.arange(len(chosen), device=device)[:, None], drawn)
-        weights = chosen.lengths.float().reciprocal()[chosen.rows]
-
-        def loss(vectors: Tensor) -> Tensor:
-            return self._softmax(vectors, chosen, drawn, log_q, excluded, weights)
-
-        return self._mean_start(matrix), loss
-
-    def _fold_in_rating(self, histories: Histories) -> tuple[np.ndarray, Callable[[Tensor], Tensor]]:
-        """(start, loss): the squared errors of the history's ratings."""
-        import torch
-
-        net, device = self.network, self._device
-        row, item = (torch.as_tensor(x.astype(np.int64), device=device) for x in (histories.row, histories.items))
-        target = torch.as_tensor(histories.values - self._offset, device=device)
-        weights = torch.as_tensor((1 / histories.lengths[histories.row]).astype(np.float32), device=device)
-
-        def loss(vectors: Tensor) -> Tensor:
-            return torch.dot(weights, (net.pairs(vectors[row], *net.items(item)) - target).square())
-
-        return self._mean_start(histories.matrix(self.fitted.n_items)), loss
-
-    def _mean_start(self, rows: sparse.csr_matrix) -> np.ndarray:
-        return (rows @ self._start / np.maximum(np.diff(rows.indptr), 1)[:, None]).astype(np.float32)
-
-    def _rating(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        import torch
-
-        if not self.predicts_ratings():
-            raise Unsupported(f"{self.label} with loss={self.params.loss} ranks items and predicts no ratings.", "Set loss to mse.")
-        net = self.network
-        with torch.inference_mode():
-            user, item = (torch.as_tensor(np.asarray(codes, np.int64), device=self._device).split(2**17) for codes in (users, items))
-            parts = [net.pairs(net.users(u), *net.items(i)) for u, i in zip(user, item, strict=True)]
-            return torch.cat(parts).cpu().numpy() + self._offset
-
-    def predicts_ratings(self) -> bool:
-        return self.params.loss == "mse"
-
-    def _similar(self, items: np.ndarray) -> np.ndarray:
-        """Cosine of the items' vectors."""
-        vectors = self.network.item.weight.detach().numpy()
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return unit[items] @ unit.T
