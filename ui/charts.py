@@ -149,19 +149,23 @@ def bars(
     return fig
 
 
-def columns(edges: Sequence[float], counts: Sequence[float], x: str, y: str, *, log_y: bool = False) -> go.Figure:
-    """A histogram from bin edges (n + 1) and counts (n)."""
+def columns(edges: Sequence[float], counts: Sequence[float], x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> go.Figure:
+    """A histogram from bin edges (n + 1) and counts (n); log_x for edges evenly spaced on a log scale."""
     edges = np.asarray(edges, dtype=float)
     fig = figure(x, y, log_y=log_y)
     ranges = [f"{a:,.4g} to {b:,.4g}" for a, b in itertools.pairwise(edges)]
+    drawn = np.log10(edges) if log_x else edges
     fig.add_bar(
-        x=(edges[:-1] + edges[1:]) / 2,
+        x=(drawn[:-1] + drawn[1:]) / 2,
         y=np.asarray(counts),
-        width=np.diff(edges) * 0.94,
+        width=np.diff(drawn) * 0.94,
         customdata=ranges,
         marker_color=accent(),
         hovertemplate=f"%{{customdata}}<br>{plain(y)} %{{y:,}}<extra></extra>",
     )
+    if log_x:
+        decades = np.arange(np.floor(drawn[0]), np.ceil(drawn[-1]) + 1)
+        fig.update_xaxes(tickvals=decades, ticktext=[f"{10**d:,.4g}" for d in decades], title=f"{x} (logarithmic)")
     return fig
 
 
@@ -188,17 +192,19 @@ def area(x_values: Sequence[Any], y_values: Sequence[float], x: str, y: str) -> 
     return fig
 
 
-def loglog(series: Mapping[str, tuple[Sequence, Sequence]], x: str, y: str) -> go.Figure:
-    """Points on two logarithmic axes: how many users (items) have how many interactions."""
+def loglog(series: Mapping[str, tuple[Sequence, Sequence]], x: str, y: str, *, texts: Sequence[Sequence[str]] | None = None) -> go.Figure:
+    """Points on two logarithmic axes: how many users (items) have how many interactions. texts: hover text of each point."""
     fig = figure(x, y, legend=len(series) > 1, log_x=True, log_y=True)
     for n, (name, (xs, ys)) in enumerate(series.items()):
         fig.add_scatter(
             x=list(xs),
             y=list(ys),
             name=plain(name),
-            mode="markers",
-            marker={"color": series_color(n), "symbol": SYMBOLS[n % len(SYMBOLS)], "size": 6, "opacity": 0.75},
-            hovertemplate=_hover(x, "%{x:,}", y),
+            mode="lines+markers",
+            line=_line(n) | {"width": 1},
+            marker={"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 7},
+            text=[plain(text) for text in texts[n]] if texts else None,
+            hovertemplate="%{text}<extra></extra>" if texts else _hover(x, "%{x:,}", y),
         )
     return fig
 
