@@ -34,6 +34,8 @@ class ByteCounts:
     n_crlf: int = 0
     n_quote: int = 0
     n_nul: int = 0
+    blank_lines: bool = False  # may there be any?
+    open_end: bool = False  # does the last line lack its newline?
     utf8: bool = True
     head: bytes = b""
     foreign: bytes = b""  # lines with bytes beyond ASCII, for the guess
@@ -45,7 +47,7 @@ class ByteScanner:
     def __init__(self) -> None:
         self.counts = ByteCounts()
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._last = b""
+        self._last = b"\n"
 
     def feed(self, block: bytes) -> None:
         c = self.counts
@@ -56,6 +58,7 @@ class ByteScanner:
             c.n_cr += block.count(b"\r")
             c.n_crlf += block.count(b"\r\n")
         c.n_crlf += self._last == b"\r" and block[:1] == b"\n"
+        c.blank_lines = c.blank_lines or b"\n\n" in block or (c.n_cr > 0 and b"\n\r" in block) or (self._last in b"\r\n" and block[:1] in b"\r\n")
         self._last = block[-1:]
         if b"\0" in block:
             c.n_nul += block.count(b"\0")
@@ -72,6 +75,7 @@ class ByteScanner:
             c.foreign += b"\n".join(lines)[: _SAMPLE_BYTES - len(c.foreign)] + b"\n"
 
     def close(self) -> ByteCounts:
+        self.counts.open_end = self._last != b"\n"
         if self.counts.utf8:
             try:
                 self._decoder.decode(b"", final=True)

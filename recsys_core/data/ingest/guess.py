@@ -230,13 +230,15 @@ def _times(column: str | None, frame: pd.DataFrame) -> tuple[str, str, str | Non
 
 
 def time_range(column: pd.Series, time_format: str) -> tuple[str | None, str | None]:
-    """First and last time of a text column under a format, as ISO text."""
-    from .values import time_sql
+    """First and last time of a text column under a format, as ISO text; (None, None) when none can be read."""
+    from .values import EARLIEST, LATEST, time_sql
 
     texts = column.dropna().astype("str").tolist()
     with connect(threads=1) as con:
         read = con.execute(
-            f"SELECT min(s), max(s) FROM (SELECT {time_sql('t', time_format, column)} AS s FROM (SELECT trim(unnest(?)) AS t))", [texts]
+            f"SELECT min(s), max(s) FROM (SELECT {time_sql('t', time_format, column)} AS s FROM (SELECT trim(unnest(?)) AS t)) "
+            f"WHERE s BETWEEN {EARLIEST} AND {LATEST}",
+            [texts],
         ).fetchone()
     return tuple(None if s is None else pd.Timestamp(s, unit="s").isoformat(sep=" ") for s in read)  # type: ignore[return-value]
 

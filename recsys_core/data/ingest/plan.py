@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from ...params import Params, param
+from ...errors import ParamError
+from ...params import Params, fields, param
 
 if TYPE_CHECKING:
     from .guess import Guess
 
 TimeFormat = Literal["auto", "s", "ms", "us", "iso", "dayfirst", "monthfirst"]
+
+
+def _in_words(error: ValidationError, what: str) -> ParamError:
+    """The first fault of a validation as the rule and the value."""
+    first = error.errors()[0]
+    said = str(first.get("ctx", {}).get("error", first["msg"]))
+    where = ".".join(map(str, first["loc"]))
+    return ParamError(f"{where or what}: {said[:1].lower()}{said[1:]} (got {str(first['input'])[:80]!r})." if where else f"{what}: {said}.")
 
 
 class Columns(BaseModel):
@@ -24,6 +33,12 @@ class Columns(BaseModel):
     value: str | None = None
     event: str | None = None
     time: str | None = None
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _in_words(error, "Columns") from None
 
     @model_validator(mode="after")
     def _once(self) -> Self:
@@ -59,6 +74,16 @@ class IngestPlan(Params):
     items_id: str | None = param(None, label="Id column of the item table", help="Empty: found by comparing its values with the item ids.")
     users_file: str | None = param(None, label="User table", help="A file that describes the users.")
     users_id: str | None = param(None, label="Id column of the user table", help="Empty: found by comparing its values with the user ids.")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            name = str((error.errors()[0]["loc"] or ("",))[0])
+            described = {f.name: f for f in fields(type(self))}
+            if name in described and name not in ("columns", "event_weights"):
+                raise ParamError(f"{name} must be {described[name].rule}; got {values.get(name)!r}.") from None
+            raise _in_words(error, "The reading plan") from None
 
     @field_validator("event_weights")
     @classmethod

@@ -42,34 +42,57 @@ def merge(rows: Interactions, n_users: int, n_items: int, rule: str) -> Interact
     """One row per (user, item), at the place and time of its last row.
 
     rule: last (by time, then by place in the file), sum, max or count of the values.
-    Cost: one sort of n keys; when something repeats, two counting sorts and a few passes more.
+    Cost: one sort of n keys, and a few passes over the rows that repeat a pair.
     """
-    key = rows.user.astype(np.int64) * n_items + rows.item
-    key.sort()
-    repeats = bool((key[1:] == key[:-1]).any())
-    del key
-    if not repeats:
-        return replace(rows, value=np.ones(len(rows), np.float32)) if rule == "count" else rows
-    order = _counting_order(rows.item, n_items)
-    order = order[_counting_order(rows.user[order], n_users)]
-    user, item = rows.user[order], rows.item[order]
-    starts = np.flatnonzero(np.concatenate([[True], (user[1:] != user[:-1]) | (item[1:] != item[:-1])]))
-    sizes = np.diff(np.append(starts, len(rows)))
+    if not len(rows):
+        return rows
+    key, order = _sorted_pairs(rows, n_users, n_items)
+    same = key[1:] == key[:-1]
+    value = np.ones(len(rows), np.float32) if rule == "count" else rows.value
+    if not same.any():
+        return replace(rows, value=value)
+    several = np.zeros(len(rows), bool)
+    several[1:] = same
+    several[:-1] |= same
+    key, at = key[several], order[several]  # at: the rows of repeated pairs, by pair, then by place in the file
+    del order, same, several
+    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+    sizes = np.diff(np.append(starts, len(at)))
     if rows.time is None:
         last = starts + sizes - 1
     else:
-        time = rows.time[order]
+        time = rows.time[at]
         newest = time == np.repeat(np.maximum.reduceat(time, starts), sizes)
-        last = np.maximum.reduceat(np.where(newest, np.arange(len(rows)), -1), starts)
-    kept = order[last]
-    value = rows.value.copy()
+        last = np.maximum.reduceat(np.where(newest, np.arange(len(at)), -1), starts)
+    kept = at[last]
+    value = value.copy()
     if rule == "count":
         value[kept] = sizes
     elif rule == "sum":
-        value[kept] = np.add.reduceat(rows.value[order], starts, dtype=np.float64)
+        value[kept] = np.add.reduceat(rows.value[at], starts, dtype=np.float64)
     elif rule == "max":
-        value[kept] = np.maximum.reduceat(rows.value[order], starts)
-    return replace(rows, value=value).take(np.sort(kept))
+        value[kept] = np.maximum.reduceat(rows.value[at], starts)
+    stays = np.ones(len(rows), bool)
+    stays[at] = False
+    stays[kept] = True
+    return replace(rows, value=value).take(np.flatnonzero(stays))
+
+
+def _sorted_pairs(rows: Interactions, n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """(sorted pair keys, the stable order that sorts them)."""
+    key = rows.user.astype(np.int64) * n_items + rows.item
+    place_bits = int(len(rows) - 1).bit_length()
+    if int(n_users * n_items).bit_length() + place_bits < 63:
+        # Pair and place in one number: a plain sort, several times as fast as any argsort, gives both.
+        key <<= place_bits
+        key |= np.arange(len(rows))
+        key.sort()
+        order = key & ((1 << place_bits) - 1)
+        key >>= place_bits
+        return key, order
+    order = _counting_order(rows.item, n_items)
+    order = order[_counting_order(rows.user[order], n_users)]
+    return key[order], order
 
 
 def _counting_order(codes: np.ndarray, n: int) -> np.ndarray:

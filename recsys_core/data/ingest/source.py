@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -164,9 +165,11 @@ def _open(path: Path, label: str, member: str | None, codec: str | None, delimit
             notes.append(f"The zip holds {len(members)} files; '{member}' was taken. The others: {', '.join(m for m in members if m != member)}.")
     if not members:
         member = None
-    digest = container.file_hash(path)
     packed = bool(members) or head.startswith(b"\x1f\x8b")
-    plain, counts = _unpack(path, member, label, folder / "unpacked") if packed else (path, _scan_bytes(path, label))
+    with ThreadPoolExecutor(1) as beside:  # hashing leaves the interpreter free
+        hashing = beside.submit(container.file_hash, path)
+        plain, counts = _unpack(path, member, label, folder / "unpacked") if packed else (path, _scan_bytes(path, label))
+        digest = hashing.result()
     shown = f"{label}/{member}" if member else label
     if counts.n_bytes == 0:
         raise DataError(f"'{shown}' is empty.", "Give a file with one row for each interaction.")
@@ -238,7 +241,8 @@ def _text(
     if counts.n_nul and not codec.startswith(("utf-16", "utf-32")):
         notes.append(f"{counts.n_nul} NUL bytes were left out.")
     plain_ends = counts.n_cr == 0 or (counts.n_cr == counts.n_lf == counts.n_crlf)
-    if codec != "utf-8" or not counts.utf8 or counts.n_nul or not plain_ends:
+    untouched = codec == "utf-8" and counts.utf8 and not counts.n_nul and plain_ends
+    if not untouched:
         text_path = folder / "text.csv"
         with text_path.open("wb") as out:
             for block in encoding.transcode(_raw(plain), codec, cr_is_newline=counts.n_lf == 0):
@@ -271,7 +275,10 @@ def _text(
         notes=tuple(notes),
         **base,
     )
-    scan = records.scan(plain, byte_start(source), quoted, found.delimiter)
+    if untouched and not quoted and not counts.blank_lines:  # then the newlines already counted are the records
+        scan = records.Scan(counts.n_lf + counts.open_end - found.skip_lines, 0, True)
+    else:
+        scan = records.scan(plain, byte_start(source), quoted, found.delimiter)
     if scan.n_records == 0:
         raise DataError(f"'{shown}' has a header but no rows.", "Give a file with one row for each interaction.")
     source = replace(source, n_records=scan.n_records, n_blank=scan.n_blank)
