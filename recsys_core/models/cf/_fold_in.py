@@ -59,7 +59,7 @@ def padded_groups(matrix: sparse.csr_matrix, n_factors: int) -> Iterator[tuple[n
     size = np.ceil(np.log2(lengths[order])).astype(int)
     for group in np.split(order, np.flatnonzero(np.diff(size)) + 1):
         width = int(lengths[group[-1]])
-        step = max(1, WORK_BYTES // (8 * width * max(n_factors, 1)))
+        step = max(1, WORK_BYTES // (4 * width * max(n_factors, 1)))
         for start in range(0, len(group), step):
             rows = group[start : start + step]
             at = np.arange(width)[None, :]
@@ -84,19 +84,20 @@ def weighted_ridge(
     Cost: nnz × F² + B × F³ / 3 multiplications; 32 MiB of gathered vectors at a time.
     """
     out = np.zeros((matrix.shape[0], item_factors.shape[1]), dtype=np.float32)
-    wide = item_factors.astype(np.float64)
-    for rows, columns, values in padded_groups(matrix, wide.shape[1]):
+    narrow = np.ascontiguousarray(item_factors, dtype=np.float32)  # products in float32 take half the time; solved in float64
+    for rows, columns, values in padded_groups(matrix, narrow.shape[1]):
         if ctx is not None:
             ctx.check()
         real = ~np.isnan(values)
         values = np.where(real, values, 0)
-        vectors = wide[columns]  # (b, L, F)
-        weights = np.where(real, outer_weights(values), 0)
-        left = gram + np.swapaxes(vectors * weights[..., None], 1, 2) @ vectors  # (b, F, F)
+        vectors = narrow[columns]  # (b, L, F)
+        weights = np.where(real, outer_weights(values), 0).astype(np.float32)
+        wanted = np.where(real, targets(values, columns), 0).astype(np.float32)
+        left = gram + (np.swapaxes(vectors * weights[..., None], 1, 2) @ vectors).astype(np.float64)  # (b, F, F)
         if ridge is not None:
             left[:, np.arange(len(ridge)), np.arange(len(ridge))] += real.sum(axis=1)[:, None] * ridge
-        right = np.einsum("bl,blf->bf", np.where(real, targets(values, columns), 0), vectors)
-        out[rows] = np.linalg.solve(left, right[..., None])[..., 0]
+        right = (wanted[:, None, :] @ vectors).astype(np.float64)  # (b, 1, F)
+        out[rows] = np.linalg.solve(left, np.swapaxes(right, 1, 2))[..., 0]
     return out
 
 

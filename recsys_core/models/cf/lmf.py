@@ -17,7 +17,7 @@ from ._factors import FactorModel, factor_bytes, log_popularity, mean_weight, ra
 from ._fold_in import maximise, popularity_sample, positives
 
 FOLD_IN_STEPS = 25
-FOLD_IN_ITEMS = 2048  # items that stand for the negatives in fold-in
+FOLD_IN_ITEMS = 512  # items that stand for the negatives in fold-in
 
 
 class LMF(FactorModel):

@@ -151,7 +151,7 @@ class NMF(FactorModel):
         """Lee and Seung's multiplicative update of x alone. scikit-learn starts from the mean of the whole batch,
         which would make a user's list depend on who else is asked for."""
         items = np.maximum(self.item_factors.astype(np.float64), 1e-12)
-        total = items.sum(axis=0) + self.resolved.regularization
+        total = items.sum(axis=0)
         users = np.ones((rows.shape[0], items.shape[1]))
         for block in row_blocks(rows, items.shape[1]):
             part = rows[block]
@@ -160,7 +160,7 @@ class NMF(FactorModel):
             for _ in range(FOLD_IN_ITERATIONS):
                 expected = np.einsum("nf,nf->n", users[block][row], vectors)
                 ratio = sparse.csr_matrix((part.data / np.maximum(expected, 1e-12), part.indices, part.indptr), shape=part.shape)
-                users[block] *= (ratio @ items) / total
+                users[block] *= (ratio @ items) / (total + self.resolved.regularization * users[block])
         return users
 
     def _state(self) -> dict[str, Any]:
