@@ -113,7 +113,7 @@ class NeuMF(InteractionRecommender):
             batch, negatives = int(np.clip(stats.n_users // 20, 8, 256)), min(512, stats.n_items)
         else:
             batch, negatives = int(np.clip(stats.n_interactions // 40, 64, 4096)), 4
-        return {"factors": width, "hidden": width, "batch_size": batch, "negatives": negatives}
+        return {"factors": width, "hidden": min(width, 32), "batch_size": batch, "negatives": negatives}
 
     def cost(self, stats: DatasetStats) -> Cost:
         p = self.resolve(stats)
