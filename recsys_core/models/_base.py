@@ -136,15 +136,16 @@ class Recommender(ABC):
         allowed = self._allowed(candidates)
         seen = train.matrix("seen")
         known = (users >= 0) & (self._history_sizes()[np.maximum(users, 0)] > 0)
-        fast = self._topk(users, k, seen[np.maximum(users, 0)] if exclude_seen else None, allowed) if known.all() and len(users) else None
+        items, best = np.full((len(users), k), -1, np.int32), np.full((len(users), k), np.nan, np.float32)
+        rest = np.arange(len(users))
+        fast = self._topk(users[known], k, seen[users[known]] if exclude_seen else None, allowed) if known.any() else None
         if fast is not None:
-            return TopK(users.astype(np.int32), *fast)
-        items = np.full((len(users), k), -1, np.int32)
-        best = np.full((len(users), k), np.nan, np.float32)
-        for rows in self._batches(len(users)):
-            scores = self._with_fallback(users[rows], known[rows])
-            mask = rows_or_empty(seen, users[rows]) if exclude_seen else None
-            items[rows], best[rows] = top_k(masked(scores, mask, allowed), k)
+            items[known], best[known] = fast
+            rest = np.flatnonzero(~known)
+        for rows in self._batches(len(rest)):
+            part = rest[rows]
+            mask = rows_or_empty(seen, users[part]) if exclude_seen else None
+            items[part], best[part] = top_k(masked(self._with_fallback(users[part], known[part]), mask, allowed), k)
         return TopK(users.astype(np.int32), items, best)
 
     def recommend_for_history(
@@ -159,8 +160,7 @@ class Recommender(ABC):
         if len(histories.items) and (histories.items.max() >= train.n_items or histories.items.min() < 0):
             raise Unsupported(f"History items must be codes from 0 to {train.n_items - 1}.")
         allowed = self._allowed(candidates)
-        items = np.full((len(histories), k), -1, np.int32)
-        best = np.full((len(histories), k), np.nan, np.float32)
+        items, best = np.full((len(histories), k), -1, np.int32), np.full((len(histories), k), np.nan, np.float32)
         for rows in self._batches(len(histories)):
             part = histories.take(np.arange(rows.start, rows.stop))
             scores = self._from_histories(part)

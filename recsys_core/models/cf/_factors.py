@@ -133,35 +133,7 @@ def _rank_block(queries, by_item, k, seen, items, scores, rows: slice) -> None:
     if seen is not None:
         start, stop = seen.indptr[rows.start], seen.indptr[rows.stop]
         block[np.repeat(np.arange(len(block)), np.diff(seen.indptr[rows.start : rows.stop + 1])), seen.indices[start:stop]] = -np.inf
-    items[rows], scores[rows] = best_of_rows(block, k)
-
-
-def best_of_rows(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same answer as `data.topk.top_k`, several times faster for long rows.
-
-    The k-th largest of the maxima of many column groups is never above the k-th largest score, and
-    hardly below it: only columns that reach it, little more than k, are sorted.
-    """
-    n_rows, n_columns = scores.shape
-    groups = max(8 * k, min(1024, n_columns // 8))
-    depth = n_columns // groups
-    if depth < 4:
-        return top_k(scores, k)
-    maxima = np.fmax.reduce(scores[:, : depth * groups].reshape(n_rows, depth, groups), axis=1)
-    floor = np.partition(maxima, groups - k, axis=1)[:, groups - k]
-    floor = np.maximum(floor, np.finfo(np.float32).min)  # -inf marks what may not be recommended
-    found = np.flatnonzero(scores >= floor[:, None])
-    row = found // n_columns
-    value = scores.reshape(-1)[found]
-    order = np.lexsort((-value, row))  # stable: equal scores stay in item order
-    found, row, value = found[order], row[order], value[order]
-    rank = np.arange(len(row)) - np.searchsorted(row, np.arange(n_rows))[row]
-    keep = rank < k
-    items = np.full((n_rows, k), -1, dtype=np.int32)
-    best = np.full((n_rows, k), np.nan, dtype=np.float32)
-    items[row[keep], rank[keep]] = found[keep] - row[keep] * n_columns
-    best[row[keep], rank[keep]] = value[keep]
-    return items, best
+    items[rows], scores[rows] = top_k(block, k, may_be_nan=False)
 
 
 # ---- sizes and threads ---------------------------------------------------------------------------
