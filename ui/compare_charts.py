@@ -1,0 +1,182 @@
+"""Figures of the Compare page: a model has one colour, dash and marker in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from .charts import DASHES, GRID, MUTED, SYMBOLS, figure, palette, plain, series_color
+from .text import short
+
+NAME_LENGTH = 34
+LABELLED = 8  # points of a scatter that are named beside them; beyond, only those on the front
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a run is drawn. position: its place among all runs of its group, whatever is shown."""
+
+    name: str
+    position: int
+
+    @property
+    def label(self) -> str:
+        return plain(short(self.name, NAME_LENGTH))
+
+    @property
+    def color(self) -> str:
+        return series_color(self.position)
+
+    @property
+    def dash(self) -> str:
+        return DASHES[(self.position // len(palette())) % len(DASHES)]
+
+    @property
+    def symbol(self) -> str:
+        return SYMBOLS[(self.position + self.position // len(palette())) % len(SYMBOLS)]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return {"color": self.color, "width": 2, "dash": self.dash}
+
+
+def looks(names: Mapping[str, str], positions: Mapping[str, int]) -> dict[str, Look]:
+    """Run id -> look; names that are cut to the same text get a number, so that no two look alike."""
+    out: dict[str, Look] = {}
+    used: dict[str, int] = {}
+    for run_id, name in names.items():
+        cut = short(name, NAME_LENGTH)
+        used[cut] = used.get(cut, 0) + 1
+        shown = cut if used[cut] == 1 else f"{short(name, NAME_LENGTH - 4)} ·{used[cut]}"
+        out[run_id] = Look(shown, positions[run_id])
+    return out
+
+
+def curves(
+    series: Sequence[tuple[Look, Sequence[float], Sequence[float]]], x: str, y: str, *, markers: bool = False, height: int = 340
+) -> go.Figure:
+    """One line a run."""
+    fig = figure(x, y, legend=len(series) > 1, height=height)
+    for look, xs, ys in series:
+        fig.add_scatter(
+            x=list(xs),
+            y=list(ys),
+            name=look.label,
+            mode="lines+markers" if markers or len(xs) <= 8 else "lines",
+            line=look.line,
+            marker={"symbol": look.symbol, "size": 7},
+            hovertemplate=f"{look.label}<br>{plain(x)} %{{x}}<br>{plain(y)} %{{y:.4f}}<extra></extra>",
+        )
+    return fig
+
+
+def lorenz(series: Sequence[tuple[Look, Sequence[float], Sequence[float]]]) -> go.Figure:
+    """Exposure curves beside the line of equality."""
+    fig = figure("Share of the catalogue, least shown items first", "Share of all places", legend=True, height=380)
+    fig.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"color": MUTED, "dash": "dot", "width": 1.5}, name="All equal", hoverinfo="skip"
+    )
+    for look, xs, ys in series:
+        hover = look.label + "<br>%{x:.0%} of the items<br>%{y:.1%} of the places<extra></extra>"
+        fig.add_scatter(x=list(xs), y=list(ys), mode="lines", name=look.label, line=look.line, hovertemplate=hover)
+    fig.update_xaxes(range=[0, 1], tickformat=".0%")
+    fig.update_yaxes(range=[0, 1.005], tickformat=".0%")
+    return fig
+
+
+def trade_off(points: Sequence[tuple[Look, float, float]], x: str, y: str, front: Sequence[int]) -> go.Figure:
+    """Two measures against each other; those on the Pareto front are filled, joined and named."""
+    fig = figure(x, y, height=400)
+    on = set(front)
+    order = sorted(front, key=lambda i: points[i][1])
+    if len(order) > 1:
+        fig.add_scatter(
+            x=[points[i][1] for i in order],
+            y=[points[i][2] for i in order],
+            mode="lines",
+            line={"color": MUTED, "dash": "dot", "width": 1.5},
+            hoverinfo="skip",
+        )
+    for n, (look, across, up) in enumerate(points):
+        named = n in on or len(points) <= LABELLED
+        symbol = look.symbol if n in on or look.symbol in ("x", "cross") else f"{look.symbol}-open"
+        fig.add_scatter(
+            x=[across],
+            y=[up],
+            mode="markers+text" if named else "markers",
+            text=[look.label],
+            textposition="top center",
+            cliponaxis=False,
+            marker={"size": 12, "color": look.color, "symbol": symbol, "line": {"width": 2 if n not in on else 1, "color": look.color}},
+            hovertemplate=f"{look.label}<br>{plain(x)} %{{x:.4f}}<br>{plain(y)} %{{y:.4f}}<extra></extra>",
+        )
+    _room(fig, [p[1] for p in points], [p[2] for p in points])
+    return fig
+
+
+def _room(fig: go.Figure, xs: Sequence[float], ys: Sequence[float]) -> None:
+    """Space around the points for their names."""
+    for axis, values, share in (("x", xs, 0.16), ("y", ys, 0.14)):
+        low, high = float(np.min(values)), float(np.max(values))
+        pad = (high - low or abs(high) or 1.0) * share
+        fig.update_layout({f"{axis}axis_range": [low - pad, high + pad]})
+
+
+def dots(
+    rows: Sequence[Look], groups: Mapping[str, tuple[Sequence[float], Sequence[float] | None, Sequence[float] | None]], x: str
+) -> go.Figure:
+    """A row a run, a marker a segment, with interval ends: who (or what) is served how well."""
+    fig = figure(x, "", legend=True, height=120 + (30 + 6 * len(groups)) * len(rows))
+    labels = [look.label for look in rows]
+    for n, (segment, (values, low, high)) in enumerate(groups.items()):
+        offset = (n - (len(groups) - 1) / 2) * 0.2
+        error = None
+        if low is not None and high is not None:
+            middle = np.asarray(values, dtype=float)
+            error = {
+                "type": "data",
+                "symmetric": False,
+                "array": np.asarray(high, dtype=float) - middle,
+                "arrayminus": middle - np.asarray(low, dtype=float),
+                "thickness": 1.5,
+                "width": 3,
+            }
+        fig.add_scatter(
+            x=list(values),
+            y=np.arange(len(rows)) + offset,
+            name=plain(segment),
+            mode="markers",
+            error_x=error,
+            marker={"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 9, "color": series_color(n)},
+            customdata=labels,
+            hovertemplate=f"%{{customdata}}<br>{plain(segment)}<br>{plain(x)} %{{x:.4f}}<extra></extra>",
+        )
+    for edge in range(1, len(rows)):
+        fig.add_hline(y=edge - 0.5, line={"color": GRID, "width": 1})
+    fig.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.5, -0.5], showgrid=False, title=None)
+    fig.update_xaxes(showgrid=True, rangemode="tozero")
+    return fig
+
+
+def amounts(rows: Sequence[Look], values: Sequence[float], x: str, texts: Sequence[str], *, log: bool = False) -> go.Figure:
+    """A bar a run with its amount written at the end."""
+    fig = figure(x, "", height=70 + 34 * len(rows), log_x=log)
+    fig.add_bar(
+        x=list(values),
+        y=[look.label for look in rows],
+        orientation="h",
+        marker_color=[look.color for look in rows],
+        text=[plain(text) for text in texts],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}<br>%{text}<extra></extra>",
+    )
+    fig.update_yaxes(autorange="reversed", showgrid=False, title=None)
+    highest = float(np.nanmax(values)) if len(values) else 1.0
+    if not log:
+        fig.update_xaxes(range=[0, highest * 1.25 or 1.0], showgrid=True)
+    return fig

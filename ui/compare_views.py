@@ -1,0 +1,268 @@
+"""The charts of the Compare page, one tab a question; only the open one is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from recsys_core.evaluation import metric_label, pareto_front
+
+from . import charts, compare_charts
+from .compare_charts import Look
+from .compare_data import (
+    Group,
+    by_activity,
+    by_item_popularity,
+    curve_of,
+    exposure_curve,
+    figure_of,
+    higher_is_better,
+    metric_class,
+    metrics_of,
+    overlap,
+)
+from .errors import guard
+from .text import count, duration, listing, md, share, size
+
+DRAWN = 10  # lines in one figure; more cannot be told apart
+
+
+@dataclass(frozen=True)
+class View:
+    """What is compared: the chosen runs, best first, and one measure ("ndcg@20")."""
+
+    group: Group
+    runs: Sequence[Any]
+    looks: dict[str, Look]
+    name: str
+
+    @property
+    def key(self) -> str:
+        return self.name.partition("@")[0]
+
+    @property
+    def k(self) -> int:
+        part = self.name.partition("@")[2]
+        return int(part) if part else max((k for ks in metrics_of(self.runs).values() for k in ks), default=10)
+
+    @property
+    def label(self) -> str:
+        return metric_label(self.name)
+
+    def look(self, run: Any) -> Look:
+        return self.looks[run.id]
+
+    def few(self) -> Sequence[Any]:
+        """As many as one figure of lines can hold."""
+        if len(self.runs) > DRAWN:
+            st.caption(f"Only the {DRAWN} best of {len(self.runs)} are drawn; choose fewer results above to see others.")
+        return self.runs[:DRAWN]
+
+
+def tabs(view: View) -> None:
+    drawn: dict[str, Callable[[View], None]] = {
+        "List length": list_length,
+        "Beyond accuracy": beyond_accuracy,
+        "For whom": for_whom,
+        "Exposure": exposed,
+        "Overlap": overlapping,
+        "Training": training,
+        "Time and memory": cost,
+    }
+    for tab, draw in zip(st.tabs(list(drawn), key="chart", on_change="rerun", bind="query-params"), drawn.values(), strict=True):
+        if tab.open:
+            with tab, guard():
+                draw(view)
+
+
+def list_length(view: View) -> None:
+    """The measure at every list length."""
+    series = []
+    for run in view.few():
+        curve = curve_of(view.group, run, view.key)
+        if len(curve):
+            series.append((view.look(run), curve["k"], curve["value"]))
+    if not series:
+        st.caption(f"{md(view.label)} is one figure for all predictions; it has no list length.")
+        return
+    label = metric_label(view.key)
+    ends = {look.name: (float(ys.iloc[0]), float(ys.iloc[-1])) for look, _, ys in series}
+    pick = max if higher_is_better(view.key) else min
+    first, last = (pick(ends, key=lambda n, i=i: ends[n][i]) for i in (0, 1))
+    who = f"{md(first)} leads in short and in long lists" if first == last else f"{md(first)} leads in short lists, {md(last)} in long ones"
+    title = f"Does the order change with the list length? {who}" if len(series) > 1 else f"{md(label)} by list length"
+    about = metric_class(view.key)
+    charts.show(
+        compare_charts.curves(series, "List length k", f"{label}@k"), title, key="list-length", note=md(about.help) if about else ""
+    )
+
+
+def beyond_accuracy(view: View) -> None:
+    """Accuracy against another quality, with the Pareto front."""
+    known = [key for key in metrics_of(view.runs) if (cls := metric_class(key)) is not None and cls.kind == "beyond"]
+    if not known:
+        st.caption("These results have no figures beyond accuracy.")
+        return
+    known.sort(key=lambda key: (("coverage", "intra_list_diversity", "novelty") + (key,)).index(key))
+    other = st.selectbox(
+        "Compare accuracy with",
+        known,
+        format_func=metric_label,
+        key="against",
+        persist_state="session",
+        help="What else a list should be, beside right.",
+    )
+    other_name = f"{other}@{view.k}"
+    points = [(run, figure_of(run, view.name)[0], figure_of(run, other_name)[0]) for run in view.runs]
+    points = [p for p in points if np.isfinite(p[1]) and np.isfinite(p[2])]
+    cls = metric_class(other)
+    if not points:
+        st.caption("None of the chosen results has both figures.")
+        return
+    better = [higher_is_better(view.name), higher_is_better(other_name)]
+    front = np.flatnonzero(pareto_front(np.array([[p[1], p[2]] for p in points]), better)).tolist()
+    names = [md(view.look(points[i][0]).name) for i in sorted(front, key=lambda i: -points[i][1])]
+    label = metric_label(other_name)
+    who = f"{listing(names, 4)} {'is' if len(names) == 1 else 'are'} not beaten on both"
+    title = f"What does accuracy cost in {md(metric_label(other).lower())}? {who}"
+    fig = compare_charts.trade_off([(view.look(run), x, y) for run, x, y in points], _axis(view.name), _axis(other_name), front)
+    note = f"{md(label)}: {md(cls.help)} Filled and joined: the Pareto front, nothing is better than these in one measure and as good in the other."
+    charts.show(fig, title, key=f"trade-{other}", note=note)
+
+
+def _axis(name: str) -> str:
+    cls = metric_class(name)
+    unit = f", {cls.unit}" if cls is not None and cls.unit else ""
+    return f"{metric_label(name)}{unit}" + ("" if higher_is_better(name) else " (lower is better)")
+
+
+def for_whom(view: View) -> None:
+    """By user activity and by item popularity."""
+    served = [(run, frame) for run in view.runs if len(frame := by_activity(view.group, run, view.name))]
+    if served:
+        segments = list(dict.fromkeys(str(s) for _, frame in served for s in frame["segment"]))
+        by_run = {run.id: frame.assign(segment=frame["segment"].astype(str)).set_index("segment") for run, frame in served}
+        groups = {
+            s: tuple([float(by_run[run.id][part].get(s, np.nan)) for run, _ in served] for part in ("mean", "low", "high"))
+            for s in segments
+        }
+        best = {s: served[_best(groups[s][0], higher_is_better(view.name))][0] for s in segments}
+        title = "Who is served well? " + "; ".join(f"{md(view.look(run).name)} is best for {md(s)} users" for s, run in _said(best).items())
+        note = "Users by how many items they have in training, a third each. Lines: 95 % intervals."
+        charts.show(compare_charts.dots([view.look(run) for run, _ in served], groups, _axis(view.name)), title, key="activity", note=note)
+    else:
+        st.caption(f"{md(view.label)} has no value for each user, so it cannot be split by kind of user. Choose another measure above.")
+    popularity = [(run, by_item_popularity(view.group, run, view.k).set_index("segment")) for run in view.runs]
+    first = popularity[0][1]
+    names = {"head": "Popular items", "mid": "In between", "tail": "Rare items"}
+    groups = {
+        f"{names[s]} ({first['n_items'][s]:,})": ([float(f["recall"][s]) for _, f in popularity], None, None)
+        for s in names
+        if s in first.index
+    }
+    tails = [float(frame["recall"].get("tail", np.nan)) for _, frame in popularity]
+    finder = f" {md(view.look(popularity[_best(tails, True)][0]).name)} finds most of the rare ones" if np.isfinite(tails).any() else ""
+    note = (
+        f"Share of the held-out interactions found in the first {view.k}, by the item's popularity in training: popular items make half of "
+        "all interactions, rare ones the last fifth. In brackets: how many items."
+    )
+    charts.show(
+        compare_charts.dots([view.look(run) for run, _ in popularity], groups, f"Found within {view.k}"),
+        f"Which items are found?{finder}",
+        key="popularity",
+        note=note,
+    )
+
+
+def _best(values: Sequence[float], higher: bool) -> int:
+    return int(np.nanargmax(values) if higher else np.nanargmin(values)) if np.isfinite(values).any() else 0
+
+
+def _said(best: dict[str, Any]) -> dict[str, Any]:
+    """Segment name without its numbers -> run; one entry when the same run leads everywhere."""
+    short = {segment.split(" (")[0]: run for segment, run in best.items()}
+    return {"all kinds of": next(iter(short.values()))} if len({run.id for run in short.values()}) == 1 and len(short) > 1 else short
+
+
+def exposed(view: View) -> None:
+    """How evenly the catalogue is shown."""
+    found = [(run, *exposure_curve(view.group, run, view.k)) for run in view.few()]
+    even, _, gini = min(found, key=lambda f: f[2])
+    title = f"How evenly is the catalogue shown? {md(view.look(even).name)} comes closest to even (Gini {gini:.2f})"
+    series = [(view.look(run), curve["items_share"], curve["exposure_share"]) for run, curve, _ in found]
+    note = (
+        f"Places in the first {view.k} of all lists. The nearer to the dotted line, the more evenly items are shown; a curve along the "
+        "bottom means that a few items fill all lists."
+    )
+    charts.show(compare_charts.lorenz(series), title, key="exposure", note=note)
+
+
+def overlapping(view: View) -> None:
+    """How alike the lists of two models are."""
+    if len(view.runs) < 2:
+        st.caption("Choose two or more results to see how alike their lists are.")
+        return
+    values = overlap(view.runs, view.k)
+    names = [view.look(run).name for run in view.runs]
+    apart = np.where(np.eye(len(names), dtype=bool), np.nan, values)
+    if not np.isfinite(apart).any():
+        st.caption("These results have no user in common.")
+        return
+    a, b = np.unravel_index(int(np.nanargmax(apart)), apart.shape)
+    pair = f"{md(names[min(a, b)])} and {md(names[max(a, b)])}"
+    title = f"How alike are the lists? {pair} most: they share {share(float(apart[a, b]))} of their items"
+    note = (
+        f"Mean over users: items in the first {view.k} of both, divided by those in either. Models that differ and are both good make a "
+        "strong fusion."
+    )
+    charts.show(charts.heatmap(values, names, names, what="Overlap"), title, key="overlap", note=note)
+
+
+def training(view: View) -> None:
+    """Loss and validation measure by epoch."""
+    learnt = [(run, run.history()) for run in view.runs]
+    learnt = [(run, steps) for run, steps in learnt if len(steps) > 1]
+    if not learnt:
+        st.caption("The chosen recommenders are worked out in one step: there is no training to follow.")
+        return
+    from .compare_training import training_curves
+
+    training_curves([(view.look(run), steps) for run, steps in learnt])
+
+
+def cost(view: View) -> None:
+    """Seconds and memory, and whether the slower ones are worth it."""
+    parts = (
+        ("fit_seconds", "Training", "Seconds"),
+        ("recommend_seconds", "Making all lists", "Seconds"),
+        ("peak_rss_bytes", "Peak memory", "Megabytes"),
+    )
+    with st.grid(3, min_column_width=320, gap="medium"):
+        for part, what, unit in parts:
+            known = [(run, float(run.manifest[part])) for run in view.runs if run.manifest.get(part) is not None]
+            if not known:
+                continue
+            with st.container():
+                scale = 2**20 if part == "peak_rss_bytes" else 1
+                texts = [size(v) if scale > 1 else duration(v) for _, v in known]
+                least = min(known, key=lambda pair: pair[1])[0]
+                word = "takes least" if scale > 1 else "is quickest"
+                fig = compare_charts.amounts([view.look(run) for run, _ in known], [v / scale for _, v in known], unit, texts)
+                charts.show(fig, f"{what}: {md(view.look(least).name)} {word}", key=f"cost-{part}")
+    timed = [(run, float(run.manifest.get("fit_seconds") or np.nan), figure_of(run, view.name)[0]) for run in view.runs]
+    timed = [t for t in timed if np.isfinite(t[1]) and np.isfinite(t[2])]
+    if len(timed) > 1:
+        front = np.flatnonzero(pareto_front(np.array([[t[1], t[2]] for t in timed]), [False, higher_is_better(view.name)])).tolist()
+        fig = compare_charts.trade_off(
+            [(view.look(r), np.log10(max(s, 0.01)), v) for r, s, v in timed], "Training time", _axis(view.name), front
+        )
+        ticks = [0.01, 0.1, 1, 10, 60, 600, 3600, 36000]
+        fig.update_xaxes(
+            tickvals=[float(np.log10(t)) for t in ticks], ticktext=["10 ms", "0.1 s", "1 s", "10 s", "1 min", "10 min", "1 h", "10 h"]
+        )
+        title = f"Is slower better? {count(len(front), 'recommender')} of {len(timed)} cannot be beaten in both time and {md(view.label)}"
+        charts.show(fig, title, key="time-trade", note="Measured on the machine each ran on; jobs side by side slow each other down.")
