@@ -177,7 +177,8 @@ class WeightedFusion(Recommender):
         able = [(w, part) for w, part in zip(self.weights, self.parts, strict=True) if part.card().has_similar and w > 0]
         if not able:
             raise Unsupported("None of the fused models can find similar items.", "Fuse one that can, such as item_knn or ease.")
-        return sum(np.float32(w) * normalise(part._similar(items), "z") for w, part in able)
+        # A neighbour model says -inf of items it knows no link to: that is no similarity, not an endless distance.
+        return sum(np.float32(w) * normalise(np.nan_to_num(part._similar(items), neginf=0.0), "z") for w, part in able)
 
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         ignore = history.matrix(self.fitted.n_items).toarray().astype(bool)
