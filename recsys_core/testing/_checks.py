@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 
 from .. import params as params_module
-from ..context import RunContext
+from ..context import Progress, RunContext
 from ..data.dataset import Dataset, DatasetStats
 from ..data.topk import TopK, top_k
 from ..models._base import Recommender
@@ -15,9 +16,22 @@ from .datasets import Case
 
 SMALL = {"epochs": 40, "iterations": 40}  # caps for tiny data, on top of the preset "fast"
 ONE = RunContext(threads=1)  # two threads on data this small only wait for each other
-SOME = np.arange(0, 200, 7)  # training users most tests ask for
+SOME = np.arange(0, 150, 6)  # training users most tests ask for
 TINY = DatasetStats(30, 25, 200, 20, True, True, True, True)
 LARGE = DatasetStats(200_000, 40_000, 20_000_000, 5_000, True, True, True, True)
+
+
+class Witness:
+    """A fit with what it reported, and when it asked whether to stop."""
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.said: list[Progress] = []
+        self.times: list[float] = []
+
+    def asked(self) -> bool:
+        self.times.append(time.monotonic())
+        return False
 
 
 def small_params(cls: type[Recommender]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def checkerboard(n_users: int = 60, n_items: int = 20, *, ratings: bool = False,
     return _case(user, item, value, np.arange(len(user)) * 60, train, held, n_users, n_items, ratings)
 
 
-def tastes(n_users: int = 240, n_items: int = 150, n_tastes: int = 5, *, ratings: bool = False, seed: int = 0) -> Case:
+def tastes(n_users: int = 150, n_items: int = 100, n_tastes: int = 5, *, ratings: bool = False, seed: int = 0) -> Case:
     """Users with one of a few tastes choose mostly items of it, popular ones more often; a fifth is held out.
 
     The last three users have no interactions, the last two items nobody chose. Values are counts, or
@@ -50,7 +50,7 @@ def tastes(n_users: int = 240, n_items: int = 150, n_tastes: int = 5, *, ratings
     popularity = -0.8 * np.log(1 + np.arange(n_items) // n_tastes)
     affinity = np.where(user_taste[:, None] == item_taste[None, :], 3.0, 0.0) + popularity
     drawn = np.argsort(-(affinity + rng.gumbel(size=affinity.shape)), axis=1)
-    chosen = np.arange(n_items)[None, :] < rng.integers(10, 30, n_users)[:, None]
+    chosen = np.arange(n_items)[None, :] < rng.integers(10, 25, n_users)[:, None]
     user, rank = np.nonzero(chosen)
     item = drawn[user, rank]
     inside = user_taste[user] == item_taste[item]

@@ -13,30 +13,40 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.holdout import Holdout
 from .._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
-from ._neighbours import BLOCK_ENTRIES, ValueUse, explain_by_weights, fill_by_popularity, folded, nearest, pairs_within, positives
+from ._neighbours import (
+    BLOCK_ENTRIES,
+    ValueUse,
+    auto_neighbours,
+    explain_by_weights,
+    fill_by_popularity,
+    folded,
+    nearest,
+    pairs_within,
+    positives,
+)
 
 
 class Rp3betaParams(p.Params):
     alpha: float = p.param(
-        1.0,
+        0.7,
         label="Sharpness of the walk",
         help="Steps are taken with their probability to this power. Above 1 users and items with few links speak louder.",
         ge=0,
         le=3,
         tune=(0.3, 2, "linear"),
     )
-    beta: float | Literal["auto"] = p.param(
-        "auto",
+    beta: float = p.param(
+        0.5,
         label="Popularity discount",
-        help="0 ranks by where walks end, which favours popular items; 1 divides by popularity. Auto chooses by how sparse the data is.",
+        help="0 ranks by where walks end, which favours popular items; 1 divides by popularity and favours rare ones.",
         ge=0,
         le=2,
-        tune=(0, 1.2, "linear"),
+        tune=(0, 1, "linear"),
     )
     neighbours: int | Literal["auto"] = p.param(
         "auto",
         label="Neighbours",
-        help="How many items speak for an item. Auto chooses by the size of the catalogue.",
+        help="To how many other items the walks from an item are followed. Auto chooses by the size of the catalogue.",
         ge=1,
         le=5_000,
         tune=(20, 1_000, "log"),
@@ -55,7 +65,7 @@ class Rp3beta(Recommender):
     Source: Paudel et al. (2017), "Updatable, Accurate, Diverse, and Scalable Recommendations for Interactive
     Applications", ACM TiiS 7(1), https://doi.org/10.1145/2955101; P3alpha: Cooper et al. (2014),
     https://doi.org/10.1145/2567948.2579244.
-    Differs: exact products instead of sampled walks; neighbours are kept per item scored.
+    Differs: exact products instead of sampled walks; of every item's walks the likeliest ends are kept.
     Shapes: weights csr (I, I): row = item of the history, column = item scored.
     Cost: time grows with the sum of squared history lengths; 12 bytes x I x neighbours.
     """
@@ -71,7 +81,7 @@ class Rp3beta(Recommender):
 
     @classmethod
     def auto_params(cls, params: Rp3betaParams, stats: DatasetStats) -> dict[str, Any]:
-        return {"beta": 0.5, "neighbours": 200}
+        return {"neighbours": 2 * auto_neighbours(stats.n_items)}
 
     def cost(self, stats: DatasetStats) -> Cost:
         neighbours = min(self.resolve(stats).neighbours, stats.n_items)
@@ -89,11 +99,10 @@ class Rp3beta(Recommender):
         to_user = _steps(users.T.tocsr(), params.alpha)  # (I, U): item -> user
         discount = np.maximum(data.item_counts, 1).astype(np.float32) ** -np.float32(params.beta)
 
-        def discounted(target: np.ndarray, source: np.ndarray, reached: np.ndarray) -> np.ndarray:
-            return np.where(target == source, 0, reached * discount[target])
+        def discounted(source: np.ndarray, end: np.ndarray, reached: np.ndarray) -> np.ndarray:
+            return np.where(source == end, 0, reached * discount[end])
 
-        # Row i of the transposed product holds the walks that end in i: its neighbours are the best starts.
-        self._weights = nearest(to_item.T.tocsr(), to_user.T.tocsr(), params.neighbours, discounted, ctx).T.tocsr()
+        self._weights = nearest(to_user, to_item, params.neighbours, discounted, ctx)
 
     def _history_scores(self, histories: Histories) -> np.ndarray:
         history = folded(histories, self.fitted, self.resolved.values)
