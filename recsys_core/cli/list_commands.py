@@ -109,7 +109,8 @@ def evaluate(
     ks = _lengths(k)
     for path, what in ((recs, "file of lists"), (test, "test file"), (train, "training file")):
         existing(path, what)
-    split = own_test(read_interactions(train, QUIET, items=items, threshold=threshold), read_interactions(test, QUIET))
+    trained_on, columns = read_interactions(train, QUIET, items=items, threshold=threshold)
+    split = own_test(trained_on, read_interactions(test, QUIET, like=columns)[0])
     top, base, notes = _read_lists(recs, split.train, max(ks))
     holdout = _widened(split.test, base)
     evaluation = measure(top, holdout, Catalog.from_dataset(base), ks)
@@ -142,7 +143,7 @@ def _read_lists(path: str, base: Any, width: int) -> tuple[TopK, Any, list[str]]
     from ..data.topk import TopK
     from .read import ITEM_NAMES, USER_NAMES, column, read_frame
 
-    frame, _ = read_frame(path, "file of lists")
+    frame = read_frame(path, "file of lists")
     user, item = column(frame, USER_NAMES[:-1], 0), column(frame, ITEM_NAMES, 1)
     if user is None or item is None or user == item:
         raise DataError(f"'{Path(path).name}' needs the columns user and item.", f"It has: {', '.join(map(str, frame.columns))}.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput, DataError
+from .output import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..data.dataset import Dataset
     from ..data.histories import Histories
     from ..data.ids import IdMap
+    from ..data.ingest import Columns, Source
 
 
 def existing(path: str | Path, what: str = "file") -> Path:
@@ -26,8 +28,14 @@ def existing(path: str | Path, what: str = "file") -> Path:
     return found
 
 
-def make_plan(path: Path, *, changes: dict[str, Any] | None = None, columns: dict[str, str | None] | None = None) -> tuple[Any, Any]:
-    """(source, plan): what the file is and how it will be read; what is not given is guessed."""
+def make_plan(
+    path: Path, *, changes: dict[str, Any] | None = None, columns: dict[str, str | None] | None = None, in_order: bool = False
+) -> tuple[Any, Any]:
+    """(source, plan): what the file is and how it will be read; what is not given is guessed.
+
+    in_order: the file is `user,item[,value][,time]`: columns with these names, or the first two of a file
+    without a header, are the user and the item whatever their content looks like.
+    """
     from ..data.ingest import IngestPlan, guess_columns, open_source
     from ..data.ingest.plan import Columns
 
@@ -37,8 +45,10 @@ def make_plan(path: Path, *, changes: dict[str, Any] | None = None, columns: dic
     for role, name in told.items():
         if name not in source.columns:
             raise DataError(f"'{path.name}' has no column '{name}' for the {role}.", f"It has: {', '.join(source.columns)}.")
+    if in_order:
+        told = _in_order(source) | told
     roles = {role: guess.roles[role].column for role in ("user", "item", "value", "event", "time")}
-    roles = {role: None if column in told.values() else column for role, column in roles.items()} | told
+    roles = {role: None if name in told.values() else name for role, name in roles.items()} | told
     if not roles["user"] or not roles["item"]:
         missing = " and ".join(role for role in ("user", "item") if not roles[role])
         raise DataError(
@@ -48,6 +58,13 @@ def make_plan(path: Path, *, changes: dict[str, Any] | None = None, columns: dic
     if not roles["value"]:
         more |= {"feedback": "implicit", "value_is": "none", "threshold": None}
     return source, _checked(lambda: IngestPlan.from_guess(guess, columns=Columns(**roles), **more))
+
+
+def _in_order(source: Source) -> dict[str, str]:
+    """The user and the item column of a `user,item[,value][,time]` file, as far as names or places tell."""
+    frame, place = source.sample(1), (None, None) if source.header else (0, 1)
+    found = {"user": column(frame, USER_NAMES[:-1], place[0]), "item": column(frame, ITEM_NAMES, place[1])}
+    return {role: name for role, name in found.items() if name}
 
 
 def _checked(make: Any) -> Any:
@@ -69,31 +86,45 @@ def read_interactions(
     items: str | None = None,
     users: str | None = None,
     threshold: float | None = None,
-    columns: dict[str, str | None] | None = None,
-) -> Dataset:
-    """A training or test file: every row counts as relevant unless a threshold is given."""
-    from ..data.ingest import ingest
+    like: Columns | None = None,
+) -> tuple[Dataset, Columns]:
+    """(a training or test file, its columns). Every row counts as relevant unless a threshold is given.
+
+    like: the columns of the other file of a pair; those that are here too play the same roles.
+    """
+    from ..data.ingest import ingest, open_source
 
     file = existing(path)
     changes = {
         "items_file": str(existing(items, "item file")) if items else None,
         "users_file": str(existing(users, "user file")) if users else None,
     }
-    source, plan = make_plan(file, changes=changes, columns=columns)
+    same: dict[str, str | None] = {}
+    if like is not None:
+        here = open_source(file).columns
+        both = like.user in here and like.item in here
+        same = {role: name for role, name in like.model_dump().items() if both and name in here}
+    source, plan = make_plan(file, changes=changes, columns=same, in_order=True)
     if plan.feedback == "explicit":
         plan = plan.with_(threshold=threshold)
     elif threshold is not None:
         raise BadInput(f"A threshold of {threshold:g} needs ratings; '{file.name}' has none.", "Leave --threshold out.")
-    result = ingest(source, plan, ctx)
-    return replace(result.dataset, name=file.name)
+    result = ingest(source, plan, ctx, learnable=like is None)
+    report = result.report
+    if report.rows_rejected:
+        reasons = ", ".join(f"{reason} ({n:,})" for reason, n in report.reject_reasons.items())
+        say(f"{report.rows_rejected:,} of {report.rows_read:,} rows of '{file.name}' cannot be used: {reasons}.")
+    if report.rows_merged:
+        say(f"{report.rows_merged:,} rows of '{file.name}' repeat a user and item and were merged with them.")
+    return replace(result.dataset, name=file.name), plan.columns
 
 
-def read_frame(path: str | Path, what: str) -> tuple[pd.DataFrame, Any]:
-    """(all rows as text, the source)."""
+def read_frame(path: str | Path, what: str) -> pd.DataFrame:
+    """All rows, as text."""
     from ..data.ingest import open_source
 
     source = open_source(existing(path, what))
-    return source.sample(max(1, source.n_records)), source
+    return source.sample(max(1, source.n_records))
 
 
 def column(frame: pd.DataFrame, names: tuple[str, ...], position: int | None = None) -> str | None:
@@ -112,10 +143,8 @@ ITEM_NAMES = ("item", "itemid", "items", "product", "productid", "movieid", "iid
 def read_user_ids(path: str | Path) -> list[str]:
     """Ids, one a line, with or without a header; of a table its user column, else its first."""
     file = existing(path, "user file")
-    from ..data.ingest import open_source
-
     try:
-        frame, source = read_frame(file, "user file")
+        frame = read_frame(file, "user file")
     except DataError:  # one column is no interaction file, but it is a fine list of ids
         lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         ids = [line.strip() for line in lines if line.strip()]
@@ -124,7 +153,6 @@ def read_user_ids(path: str | Path) -> list[str]:
         if not ids:
             raise BadInput(f"'{file.name}' holds no user id.", "Give one id a line.") from None
         return ids
-    del open_source, source
     name = column(frame, USER_NAMES, 0)
     return [str(v) for v in frame[name].dropna()]
 
@@ -138,8 +166,8 @@ def read_histories(path: str | Path, items: IdMap) -> tuple[np.ndarray, Historie
     from ..data.histories import Histories
     from ..data.ingest import ingest
 
-    source, plan = make_plan(existing(path, "history file"))
-    data = ingest(source, plan, QUIET).dataset
+    source, plan = make_plan(existing(path, "history file"), in_order=True)
+    data = ingest(source, plan, QUIET, learnable=False).dataset
     codes = items.encode(data.items.decode(data.item))
     known = codes >= 0
     time = None if data.time is None else data.time[known]

@@ -113,13 +113,12 @@ def _source(
         entry = workspace.dataset(spec.dataset)
         ctx = replace(ctx, load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
         return RuleSource(entry.load(), splitter), spec.model_copy(update={"dataset": entry.id}), ctx
-    if test_file:
-        if existing(test_file, "test file").stat().st_size == 0:  # this much may be asked; it is opened after fitting
-            raise BadInput(f"The test file '{test_file}' is empty.", "Check the path.")
-    data = read_interactions(train_file, ctx, items=items, users=users, threshold=threshold)
+    if test_file and existing(test_file, "test file").stat().st_size == 0:  # this much may be asked; it is opened after fitting
+        raise BadInput(f"The test file '{test_file}' is empty.", "Check the path.")
+    data, columns = read_interactions(train_file, ctx, items=items, users=users, threshold=threshold)
     if test_file is None:
         return RuleSource(data, splitter), spec, ctx
-    return FilesSource(data, lambda: read_interactions(test_file, ctx), splitter), spec, ctx
+    return FilesSource(data, lambda: read_interactions(test_file, ctx, like=columns)[0], splitter), spec, ctx
 
 
 class ListWriter:

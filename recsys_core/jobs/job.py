@@ -108,6 +108,11 @@ class Job:
                 return found
         return {}
 
+    def seconds_left(self) -> float | None:
+        """Estimated from the share that is done; None before a twentieth is."""
+        share, so_far = self.progress().get("fraction") or 0.0, self.seconds
+        return None if self.state != "running" or so_far is None or share < 0.05 else so_far * (1 - share) / share
+
     def curve(self) -> list[dict[str, Any]]:
         """One entry an epoch so far: {"epoch", "at", …metrics}."""
         try:

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .. import registry
 from ..errors import BadInput, NotFound
-from ..store.files import now, staged_folder, write_json
+from ..store.files import clean, now, staged_folder, write_json
 from ..store.workspace import Workspace
 from .job import Job
 from .process import identity, kill, spawn
@@ -59,7 +60,9 @@ class JobQueue:
         """Queue it. The same request is not done twice: while it waits or runs, or when its run is there,
         the existing job comes back; one that failed, was cancelled or interrupted is queued again."""
         if isinstance(spec, TrainSpec):
-            spec = spec.model_copy(update={"dataset": self.workspace.dataset(spec.dataset).id}).job()
+            spec = spec.model_copy(update={"dataset": self.workspace.dataset(spec.dataset).id})
+            registry.get("model", spec.model)(spec.model_params())  # what is wrong with it is said now, not by the worker
+            spec = spec.job()
         with self.locked():
             path = self.root / (spec.key or f"{time.time_ns():x}{uuid.uuid4().hex[:6]}")
             job = Job.read(path)
@@ -99,6 +102,7 @@ class JobQueue:
                 who = job.process or self._await_process(job)
                 if who:
                     kill(who, _children.pop(job.path, None))
+                self._sweep()
                 job = self.job(job_id)
                 if job.state == "running":
                     self._write(job, state="cancelled", finished=now())
@@ -165,10 +169,11 @@ class JobQueue:
         """Whether a job written down as running ended without saying so; then says so."""
         child = _children.get(job.path)
         code = child.poll() if child is not None else None
-        if code is None and job.is_running():
-            return False
+        if code is None and (child is not None or job.is_running()):
+            return False  # of a child of our own, only its exit status tells (and tells why)
         if not job.process and (job.seconds or 0) < START_SECONDS:
             return False
+        self._sweep()
         fresh = self.job(job.id)
         if fresh.state != "running":
             return True  # it wrote its own end a moment ago
@@ -177,6 +182,11 @@ class JobQueue:
         else:
             self._write(fresh, state="failed", finished=now(), reason=death(code))
         return True
+
+    def _sweep(self) -> None:
+        """Remove what a worker that is gone left half-written."""
+        for kind in ("runs", "datasets", "exports"):
+            clean(self.workspace.root / kind)
 
     def _await_process(self, job: Job) -> dict[str, Any]:
         end = time.monotonic() + 1.0

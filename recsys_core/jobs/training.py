@@ -6,6 +6,8 @@ test user, measure, write the run folder. The test is read once, after fitting.
 
 from __future__ import annotations
 
+import filecmp
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -74,6 +76,9 @@ def train_in_workspace(workspace: Workspace, spec: TrainSpec, ctx: RunContext) -
     name = unique_name(spec.title, (run.name for run in workspace.runs()))
     with staged_folder(workspace.run_folder(spec.run_id)) as folder:
         train_run(spec, source, folder, ctx, run_id=spec.run_id, name=name)
+        for run in workspace.runs(spec.dataset):
+            if run.split_id == spec.split_id:
+                share_data(folder, run.path)
     return workspace.run(spec.run_id)
 
 
@@ -86,6 +91,19 @@ def _source(workspace: Workspace, spec: TrainSpec) -> SplitSource:
     if test_id not in {test["id"] for test in entry.tests()}:
         raise Unsupported(f"'{splitter.label}' needs a test file saved beside '{entry.name}'; got '{test_id}'.", "Upload one on Train.")
     return FilesSource(entry.load(), lambda: entry.load_test(test_id), splitter)
+
+
+def share_data(folder: Path, other: Path) -> None:
+    """Training data that another run of the same split has saved already is linked instead of kept twice."""
+    for path in (*folder.glob("model/data/*"), *folder.glob("fit_model/data/*")):
+        twin = other / path.relative_to(folder)
+        if twin.is_file() and not path.samefile(twin) and filecmp.cmp(path, twin, shallow=False):
+            link = path.with_name(f"{path.name}.link")
+            try:
+                os.link(twin, link)
+            except OSError:  # a file system without links keeps the copy
+                return
+            os.replace(link, path)
 
 
 def train_run(

@@ -80,7 +80,7 @@ def test_models_are_listed_with_their_parameters(run):
 
 
 def test_importing_the_command_line_is_quick():
-    code = "import sys, time; start = time.process_time(); import recsys_core.__main__; print(time.process_time() - start, 'pandas' in sys.modules)"
+    code = "import sys, time; t = time.process_time(); import recsys_core.__main__; print(time.process_time() - t, 'pandas' in sys.modules)"
     spent, pandas = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout.split()
     assert float(spent) < 0.7 and pandas == "False"
 
@@ -359,3 +359,16 @@ def test_ctrl_c_is_clean(files, tmp_path):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130 and err.strip().splitlines()[-1] == "Stopped." and "Traceback" not in err
     assert not list(tmp_path.glob(".recsys-*")) and not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_columns_keep_their_roles_whatever_the_files_look_like(run, tmp_path, header):
+    """Items that look like users (few, repeated), a tiny test file, no header: still user,item by name or place."""
+    rows = pd.DataFrame({"user": np.arange(300) % 100, "item": RNG.integers(1000, 1006, 300)}).drop_duplicates()
+    rows.to_csv(tmp_path / "train.csv", index=False, header=header)
+    (tmp_path / "test.csv").write_text(("user,item\n" if header else "") + "1,1000\n1,1001\n1,1002\n1,1003\n1,1004\n1,1005\n")
+    run(
+        "train", "--train", tmp_path / "train.csv", "--test", tmp_path / "test.csv", "--model", "popular", "--k", 3, "--out", tmp_path / "o"
+    )
+    frame = lists(tmp_path / "o" / "recommendations.csv")
+    assert set(frame["user"]) == {"1"} and frame["item"].astype(int).min() >= 1000

@@ -230,6 +230,7 @@ def test_cancel_kills_a_deaf_job_and_its_children_within_two_seconds(queue):
     assert queue.cancel(job.id).state == "cancelled"
     assert time.monotonic() - began < 2.0
     wait_for(lambda: not any(alive(pid) for pid in pids), 1.0)
+    assert not list((queue.workspace.root / "runs").iterdir()), "what it was writing is gone too"
 
 
 def test_a_waiting_job_is_cancelled_without_being_started(queue):

@@ -200,3 +200,12 @@ def test_progress_only_rises(workspace):
     fractions = [step.fraction for step in seen]
     assert fractions == sorted(fractions) and fractions[-1] <= 1
     assert json.dumps([step.stage for step in seen])
+
+
+def test_runs_of_one_split_share_their_training_data_on_disk(workspace):
+    runs = [train_in_workspace(workspace, spec(model=model), RunContext()) for model in ("popular", "random")]
+    other = train_in_workspace(workspace, spec(model="popular", seed=7), RunContext())
+    arrays = [run.path / "model" / "data" / "arrays.safetensors" for run in (*runs, other)]
+    assert arrays[0].samefile(arrays[1]) and not arrays[0].samefile(arrays[2])
+    workspace.delete(runs[0].id)
+    assert runs[1].model().recommend(np.array([0]), 3).items.shape == (1, 3), "deleting one leaves the other whole"

@@ -46,16 +46,18 @@ def ingest(
     item_source: Source | None = None,
     user_source: Source | None = None,
     work_dir: str | Path | None = None,
+    learnable: bool = True,
 ) -> IngestResult:
     """Read a source by a plan. Raises DataError, one sentence and what to do, for a file that cannot be used.
 
     work_dir: where the rejects file goes (a temporary folder otherwise). item_source / user_source:
-    tables joined by id; opened from plan.items_file / plan.users_file when not given.
+    tables joined by id; opened from plan.items_file / plan.users_file when not given. learnable=False: a
+    test or history file, which may well hold a single user or item.
     Cost: 10 million rows of user,item,rating,timestamp in about the time of DuckDB's own copy to Parquet and 1 GiB.
     """
     started = clock.perf_counter()
     try:
-        return _ingest(source, plan, ctx, item_source, user_source, work_dir, started)
+        return _ingest(source, plan, ctx, item_source, user_source, work_dir, started, learnable)
     except (WorkbenchError, MemoryError):
         raise
     except OSError as error:
@@ -63,7 +65,14 @@ def ingest(
 
 
 def _ingest(
-    source: Source, plan: IngestPlan, ctx: RunContext, item_source: Source | None, user_source: Source | None, work_dir: str | Path | None, started: float
+    source: Source,
+    plan: IngestPlan,
+    ctx: RunContext,
+    item_source: Source | None,
+    user_source: Source | None,
+    work_dir: str | Path | None,
+    started: float,
+    learnable: bool,
 ) -> IngestResult:
     for column in (plan.columns.user, plan.columns.item, plan.columns.value, plan.columns.event, plan.columns.time):
         if column is not None:
@@ -73,6 +82,8 @@ def _ingest(
     rows = read_rows(source, plan, time_format, ctx)
     n_read = len(rows.user) + rows.n_filtered + len(rows.rejects)
     _refuse_empty(rows, n_read, source)
+    if learnable:
+        _refuse_single(rows, source)
     ctx.report("Merging", 0.7)
     warnings = [*rows.warnings, *_id_warnings(rows)]
     made = Interactions(rows.user, rows.item, rows.value, rows.time)
@@ -170,6 +181,10 @@ def _refuse_empty(rows: Rows, n_read: int, source: Source) -> None:
                 "Check which column is which, the separator and the time format.",
             )
         raise DataError(f"No row of '{source.name}' is left: all {n_read:,} were left out by the event weights or the threshold.", "Change them.")
+
+
+def _refuse_single(rows: Rows, source: Source) -> None:
+    """One user or one item only: nothing to learn from."""
     if len(rows.user_ids) == 1 and len(rows.item_ids) == 1:
         raise DataError(
             f"All rows of '{source.name}' have the same user and the same item: there is nothing to learn.", "Check which column is which."
