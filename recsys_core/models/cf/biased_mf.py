@@ -101,7 +101,7 @@ class BiasedMF(FactorModel):
         f, heads = p.factors + 1, 2 if p.ranking == "likely" else 1
         operations = heads * p.iterations * (8 * stats.n_interactions * f**2 + (stats.n_users + stats.n_items) * (f**3 + 50 * f**2))
         memory = 2 * heads * factor_bytes(stats, f) + 48 * stats.n_interactions + 2**27
-        return Cost(memory, 0.3 + operations / 3e9, f"grows with interactions × {f}² × {p.iterations} iterations")
+        return Cost(memory, 0.3 + operations / 1e10, f"grows with interactions × {f}² × {p.iterations} iterations")
 
     # ---- fitting ---------------------------------------------------------------------------------
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
