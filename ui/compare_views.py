@@ -130,7 +130,7 @@ def beyond_accuracy(view: View) -> None:
     who = f"{listing(names, 4)} {'is' if len(names) == 1 else 'are'} not beaten on both"
     title = f"What does accuracy cost in {md(metric_label(other).lower())}? {who}"
     fig = compare_charts.trade_off([(view.look(run), x, y) for run, x, y in points], _axis(view.name), _axis(other_name), front)
-    note = f"{md(label)}: {md(cls.help)} Filled and joined: the Pareto front, nothing is better than these in one measure and as good in the other."
+    note = f"{md(label)}: {md(cls.help)} Filled and joined: the Pareto front, not beaten by any other on both."
     charts.show(fig, title, key=f"trade-{other}", note=note)
 
 

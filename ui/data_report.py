@@ -81,12 +81,12 @@ def rows_table(entry: Any, report: dict[str, Any]) -> None:
     with left:
         rows = [
             ("Kept", report["rows_kept"], "in the dataset"),
-            ("Merged", report["rows_merged"], "with another row of the same user and item"),
+            ("Merged", report["rows_merged"], "same user and item as another row"),
             ("Left out", report["rows_filtered"], "by the weights and limits you chose"),
             ("Rejected", report["rows_rejected"], "could not be read"),
         ]
         total = {"Rows": "Read", "Number": report["rows_read"], "Meaning": f"data rows of {report.get('source', 'the file')}"}
-        table = pd.DataFrame([dict(zip(("Rows", "Number", "Meaning"), row, strict=True)) for row in rows] + [total])
+        table = pd.DataFrame([total] + [dict(zip(("Rows", "Number", "Meaning"), row, strict=True)) for row in rows])
         config = {"Number": st.column_config.NumberColumn(format="localized"), "Rows": st.column_config.TextColumn(width="small")}
         st.dataframe(table, hide_index=True, column_config=config, alt="Rows read, kept, merged, left out and rejected")
         if report.get("blank_lines"):
