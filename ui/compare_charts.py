@@ -13,6 +13,7 @@ from .charts import DASHES, GRID, MUTED, SYMBOLS, figure, palette, plain, series
 from .text import short
 
 NAME_LENGTH = 34
+MARKERS = 10  # along one line; they tell lines apart without colour
 LABELLED = 8  # points of a scatter that are named beside them; beyond, only those on the front
 
 
@@ -56,9 +57,7 @@ def looks(names: Mapping[str, str], positions: Mapping[str, int]) -> dict[str, L
     return out
 
 
-def curves(
-    series: Sequence[tuple[Look, Sequence[float], Sequence[float]]], x: str, y: str, *, markers: bool = False, height: int = 340
-) -> go.Figure:
+def curves(series: Sequence[tuple[Look, Sequence[float], Sequence[float]]], x: str, y: str, *, height: int = 340) -> go.Figure:
     """One line a run."""
     fig = figure(x, y, legend=len(series) > 1, height=height)
     for look, xs, ys in series:
@@ -66,9 +65,9 @@ def curves(
             x=list(xs),
             y=list(ys),
             name=look.label,
-            mode="lines+markers" if markers or len(xs) <= 8 else "lines",
+            mode="lines+markers",
             line=look.line,
-            marker={"symbol": look.symbol, "size": 7},
+            marker={"symbol": look.symbol, "size": 7, "maxdisplayed": MARKERS},
             hovertemplate=f"{look.label}<br>{plain(x)} %{{x}}<br>{plain(y)} %{{y:.4f}}<extra></extra>",
         )
     return fig
@@ -82,7 +81,8 @@ def lorenz(series: Sequence[tuple[Look, Sequence[float], Sequence[float]]]) -> g
     )
     for look, xs, ys in series:
         hover = look.label + "<br>%{x:.0%} of the items<br>%{y:.1%} of the places<extra></extra>"
-        fig.add_scatter(x=list(xs), y=list(ys), mode="lines", name=look.label, line=look.line, hovertemplate=hover)
+        marker = {"symbol": look.symbol, "size": 7, "maxdisplayed": MARKERS}
+        fig.add_scatter(x=list(xs), y=list(ys), mode="lines+markers", name=look.label, line=look.line, marker=marker, hovertemplate=hover)
     fig.update_xaxes(range=[0, 1], tickformat=".0%")
     fig.update_yaxes(range=[0, 1.005], tickformat=".0%")
     return fig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,4 +85,6 @@ def _text(value: Any) -> str:
         return number(value, 4)
     if isinstance(value, list):
         return ", ".join(_text(part) for part in value)
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_text(part)}" for name, part in value.items()) or "defaults"
+    return str(value)

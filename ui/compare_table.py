@@ -133,7 +133,13 @@ def show_table(frame: pd.DataFrame, name: str, baseline: Any, key: str) -> None:
     if (frame["interval"] == "").all():
         columns["interval"] = None
     st.dataframe(
-        frame, key=key, hide_index=True, column_config=columns, height="auto" if len(frame) <= 12 else 460, alt=f"Leaderboard by {label}"
+        frame,
+        placeholder="",
+        key=key,
+        hide_index=True,
+        column_config=columns,
+        height="auto" if len(frame) <= 12 else 460,
+        alt=f"Leaderboard by {label}",
     )
 
 

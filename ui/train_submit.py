@@ -12,7 +12,7 @@ from recsys_core.errors import WorkbenchError
 from recsys_core.jobs import TrainSpec
 
 from . import navigation, state
-from .errors import error_box, guard
+from .errors import action, error_box, guard
 from .sensible import SENSIBLE, sensible_specs
 from .text import count, listing, md
 from .train_models import Offer, cost_text
@@ -95,13 +95,42 @@ def say_queued() -> None:
         st.toast(md(text), icon=":material/check_circle:")
 
 
+def parallel_setting() -> None:
+    """How many jobs run at the same time; kept in the workspace."""
+    queue = state.queue()
+    st.number_input(
+        "Jobs at once",
+        min_value=1,
+        max_value=64,
+        value=queue.parallel,
+        step=1,
+        key="parallel-jobs",
+        width=150,
+        on_change=_set_parallel,
+        help="More than one finishes a set sooner on a machine with many cores, but each job takes memory. Running jobs go on.",
+    )
+
+
+@action
+def _set_parallel() -> None:
+    state.queue().set_parallel(int(st.session_state["parallel-jobs"]))
+
+
+def under_way(n_live: int) -> None:
+    """One line that is always there, so that nothing moves when a job ends."""
+    if n_live:
+        st.caption(f":material/hourglass_top: {count(n_live, 'job')} under way on this dataset. [See the jobs](#jobs)")
+    else:
+        st.caption(":material/check_circle: No job under way on this dataset. [See the jobs](#jobs)")
+
+
 def sensible_card(entry: Any, protocol: Protocol | None, rows: Sequence[Offer]) -> None:
     """Compare a sensible set in one click."""
     by_key = {offer.key: offer for offer in rows}
     names = [by_key[key].label for key in SENSIBLE if key in by_key]
     with st.container(border=True, key="sensible"):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            with st.container(gap="xsmall", width="stretch"):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            with st.container(gap="xsmall", width=820):
                 st.subheader("Not sure where to start?", anchor=False)
                 st.caption(f"Trains {md(listing(names, 8))} with good defaults: from the yardstick to the strongest, one of each kind.")
             clicked = st.button("Compare a sensible set", key="train-sensible", icon=":material/auto_awesome:", disabled=protocol is None)

@@ -21,7 +21,9 @@ def _forms(plugins: list, preset: str) -> None:
     from recsys_core import registry
     from ui.forms import params_form
 
-    st.session_state["out"] = {key: params_form(registry.get(kind, key).Params, f"form-{kind}-{key}", preset) for kind, key in plugins}
+    st.session_state["out"] = {
+        f"{kind}/{key}": params_form(registry.get(kind, key).Params, f"form-{kind}-{key}", preset) for kind, key in plugins
+    }
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -31,7 +33,7 @@ def test_every_form_starts_at_its_presets(preset: str) -> None:
     for kind, key in PLUGINS:
         cls = registry.get(kind, key).Params
         expected = params_module.build(cls, params_module.preset(cls, preset))
-        assert params_module.build(cls, at.session_state["out"][key]) == expected, key
+        assert params_module.build(cls, at.session_state["out"][f"{kind}/{key}"]) == expected, key
     widgets = (*at.checkbox, *at.number_input, *at.slider, *at.selectbox, *at.text_input, *at.text_area)
     assert len(widgets) > len(PLUGINS) and all(widget.label for widget in widgets), "every input has a visible label"
 
