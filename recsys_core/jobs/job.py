@@ -100,18 +100,15 @@ class Job:
 
     # ---- live ------------------------------------------------------------------------------------
     def progress(self) -> dict[str, Any]:
-        """The latest: {"stage", "fraction", "message", "epoch", "epochs", "metrics", "seconds_left", "at"}; {} at first."""
+        """The latest: {"stage", "fraction", "message", "epoch", "epochs", "metrics", "seconds_left", "at"}; {} at first.
+
+        seconds_left: of the whole job, from the share that is done."""
         lines = _tail(self.path / "progress.jsonl")
         for line in reversed(lines):
             found = _parsed(line)
             if found is not None:
                 return found
         return {}
-
-    def seconds_left(self) -> float | None:
-        """Estimated from the share that is done; None before a twentieth is."""
-        share, so_far = self.progress().get("fraction") or 0.0, self.seconds
-        return None if self.state != "running" or so_far is None or share < 0.05 else so_far * (1 - share) / share
 
     def curve(self) -> list[dict[str, Any]]:
         """One entry an epoch so far: {"epoch", "at", …metrics}."""

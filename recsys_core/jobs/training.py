@@ -6,8 +6,6 @@ test user, measure, write the run folder. The test is read once, after fitting.
 
 from __future__ import annotations
 
-import filecmp
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,6 +26,7 @@ from ..models._base import Recommender
 from ..splitting._base import Split
 from ..store.entries import RunEntry
 from ..store.files import now, plain, staged_folder, unique_name, write_json
+from ..store.sharing import share_files
 from ..store.workspace import Workspace
 from .job import epochs_of
 from .machine import machine, peak_rss_bytes, versions
@@ -78,7 +77,7 @@ def train_in_workspace(workspace: Workspace, spec: TrainSpec, ctx: RunContext) -
         train_run(spec, source, folder, ctx, run_id=spec.run_id, name=name)
         for run in workspace.runs(spec.dataset):
             if run.split_id == spec.split_id:
-                share_data(folder, run.path)
+                share_files(folder, run.path, ("model/data/*", "fit_model/data/*"))
     return workspace.run(spec.run_id)
 
 
@@ -91,19 +90,6 @@ def _source(workspace: Workspace, spec: TrainSpec) -> SplitSource:
     if test_id not in {test["id"] for test in entry.tests()}:
         raise Unsupported(f"'{splitter.label}' needs a test file saved beside '{entry.name}'; got '{test_id}'.", "Upload one on Train.")
     return FilesSource(entry.load(), lambda: entry.load_test(test_id), splitter)
-
-
-def share_data(folder: Path, other: Path) -> None:
-    """Training data that another run of the same split has saved already is linked instead of kept twice."""
-    for path in (*folder.glob("model/data/*"), *folder.glob("fit_model/data/*")):
-        twin = other / path.relative_to(folder)
-        if twin.is_file() and not path.samefile(twin) and filecmp.cmp(path, twin, shallow=False):
-            link = path.with_name(f"{path.name}.link")
-            try:
-                os.link(twin, link)
-            except OSError:  # a file system without links keeps the copy
-                return
-            os.replace(link, path)
 
 
 def train_run(

@@ -92,7 +92,7 @@ class ProgressFile:
 
     def __init__(self, path: Path, every_seconds: float = 0.1) -> None:
         self.path, self.every_seconds = path, every_seconds
-        self.last = 0.0
+        self.last, self.started = 0.0, time.monotonic()
 
     def __enter__(self) -> Self:
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
@@ -110,6 +110,8 @@ class ProgressFile:
         if at - self.last >= self.every_seconds or step.metrics:
             self.last = at
             values = {name: value for name, value in plain(step).items() if value not in (None, "", {})}
+            if step.fraction is not None and step.fraction >= 0.05:  # of the whole job; a model only knows its own part
+                values["seconds_left"] = (at - self.started) * (1 - step.fraction) / step.fraction
             self.file.write(json.dumps({"at": now(), **values}) + "\n")
 
 

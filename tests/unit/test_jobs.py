@@ -215,7 +215,7 @@ def test_parallel_is_a_setting_and_is_kept(queue):
 # ---- cancelling ----------------------------------------------------------------------------------
 def test_cancel_stops_a_willing_job_within_two_seconds(queue):
     job = start(queue, odd("slow"))
-    assert job.curve()[-1]["loss"] == 0.25
+    assert job.curve()[-1]["loss"] == 0.25 and job.progress()["seconds_left"] > 0
     pid, began = job.process["pid"], time.monotonic()
     assert queue.cancel(job.id).state == "cancelled"
     assert time.monotonic() - began < 2.0 and not alive(pid)
@@ -280,6 +280,7 @@ def test_an_unknown_kind_of_job_fails_in_words(queue):
 def test_a_job_is_refused_when_it_would_not_fit(queue, monkeypatch):
     stats = DatasetStats(100_000, 400_000, 5_000_000, 500, True, False, False, False)
     model = registry.get("model", "ease")
+
     class Huge(model):
         label = "Huge"
 

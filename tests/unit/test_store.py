@@ -32,7 +32,8 @@ def workspace(tmp_path):
 def write_run(workspace, run_id, dataset_id, name=None, params=None):
     with staged_folder(workspace.run_folder(run_id)) as folder:
         spec = {"dataset": dataset_id, "model": "ease", "params": params or {}}
-        write_json(folder / "metrics.json", {"metrics": {"ndcg@20": {"mean": 0.5, "low": 0.4, "high": 0.6}}, "overall": {"coverage@20": 0.3}})
+        figures = {"metrics": {"ndcg@20": {"mean": 0.5, "low": 0.4, "high": 0.6}}, "overall": {"coverage@20": 0.3}}
+        write_json(folder / "metrics.json", figures)
         write_json(folder / "manifest.json", {"id": run_id, "name": name or run_id, "created": "2026-01-01", "spec": spec})
     return workspace.run(run_id)
 

@@ -11,6 +11,7 @@ import pytest
 from recsys_core import params, registry
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import from_frame
+from recsys_core.errors import Unsupported
 from recsys_core.jobs import TrainSpec
 from recsys_core.jobs.sources import FilesSource, RuleSource
 from recsys_core.jobs.training import train_in_workspace, train_run
@@ -209,3 +210,14 @@ def test_runs_of_one_split_share_their_training_data_on_disk(workspace):
     assert arrays[0].samefile(arrays[1]) and not arrays[0].samefile(arrays[2])
     workspace.delete(runs[0].id)
     assert runs[1].model().recommend(np.array([0]), 3).items.shape == (1, 3), "deleting one leaves the other whole"
+
+
+def test_a_test_file_saved_beside_the_dataset_is_what_a_run_is_judged_on(workspace):
+    test = from_frame(pd.DataFrame({"user": ["0", "1", "stranger"], "item": ["never", "3", "4"]}))
+    saved = workspace.add_test("toy", test, "held out")
+    assert workspace.add_test("toy", test, "again") == saved and [t["name"] for t in workspace.dataset("toy").tests()] == ["held out"]
+    run = train_in_workspace(workspace, spec(split="own_test", split_params={"test": saved["id"]}), RunContext())
+    users, _ = run.ids()
+    assert "stranger" in set(users.decode(run.holdout().users)) and len(run.model().fitted) == len(ROWS)
+    with pytest.raises(Unsupported, match="needs a test file"):
+        train_in_workspace(workspace, spec(split="own_test", split_params={"test": "gone"}), RunContext())
