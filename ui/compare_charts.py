@@ -101,21 +101,43 @@ def trade_off(points: Sequence[tuple[Look, float, float]], x: str, y: str, front
             line={"color": MUTED, "dash": "dot", "width": 1.5},
             hoverinfo="skip",
         )
+    named_points = [n for n in range(len(points)) if n in on or len(points) <= LABELLED]
+    where = _label_places([(points[n][1], points[n][2]) for n in range(len(points))], named_points)
     for n, (look, across, up) in enumerate(points):
-        named = n in on or len(points) <= LABELLED
+        named = n in where
         symbol = look.symbol if n in on or look.symbol in ("x", "cross") else f"{look.symbol}-open"
         fig.add_scatter(
             x=[across],
             y=[up],
             mode="markers+text" if named else "markers",
             text=[look.label],
-            textposition="top center",
+            textposition=where.get(n, "top center"),
             cliponaxis=False,
             marker={"size": 12, "color": look.color, "symbol": symbol, "line": {"width": 2 if n not in on else 1, "color": look.color}},
             hovertemplate=f"{look.label}<br>{plain(x)} %{{x:.4f}}<br>{plain(y)} %{{y:.4f}}<extra></extra>",
         )
     _room(fig, [p[1] for p in points], [p[2] for p in points])
     return fig
+
+
+def _label_places(points: Sequence[tuple[float, float]], named: Sequence[int]) -> dict[int, str]:
+    """Beside which side of each named point its name fits, without covering another name or point."""
+    spots = np.asarray(points, dtype=float)
+    span = np.maximum(spots.max(axis=0) - spots.min(axis=0), 1e-12)
+    spots = (spots - spots.min(axis=0)) / span
+    offsets = {"top center": (0, 0.06), "bottom center": (0, -0.06), "middle right": (0.1, 0), "middle left": (-0.1, 0)}
+    taken: list[np.ndarray] = []
+    out: dict[int, str] = {}
+    for n in sorted(named, key=lambda i: -spots[i, 1]):
+        crowd = np.array([*np.delete(spots, n, axis=0), *taken]).reshape(-1, 2)
+
+        def free(place: str, n: int = n, crowd: np.ndarray = crowd) -> float:
+            away = np.abs(crowd - (spots[n] + offsets[place])) / (0.16, 0.05)
+            return float(np.minimum(away.max(axis=1), 1).min()) if len(crowd) else 1.0
+
+        out[n] = max(offsets, key=free)  # the first of the freest
+        taken.append(spots[n] + offsets[out[n]])
+    return out
 
 
 def _room(fig: go.Figure, xs: Sequence[float], ys: Sequence[float]) -> None:
@@ -175,6 +197,7 @@ def amounts(rows: Sequence[Look], values: Sequence[float], x: str, texts: Sequen
         cliponaxis=False,
         hovertemplate="%{y}<br>%{text}<extra></extra>",
     )
+    fig.update_layout(bargap=0.4)
     fig.update_yaxes(autorange="reversed", showgrid=False, title=None)
     highest = float(np.nanmax(values)) if len(values) else 1.0
     if not log:

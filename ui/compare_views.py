@@ -151,7 +151,7 @@ def for_whom(view: View) -> None:
             for s in segments
         }
         best = {s: served[_best(groups[s][0], higher_is_better(view.name))][0] for s in segments}
-        title = "Who is served well? " + "; ".join(f"{md(view.look(run).name)} is best for {md(s)} users" for s, run in _said(best).items())
+        title = f"Who is served well? {_leaders(best, view)}"
         note = "Users by how many items they have in training, a third each. Lines: 95 % intervals."
         charts.show(compare_charts.dots([view.look(run) for run, _ in served], groups, _axis(view.name)), title, key="activity", note=note)
     else:
@@ -182,10 +182,16 @@ def _best(values: Sequence[float], higher: bool) -> int:
     return int(np.nanargmax(values) if higher else np.nanargmin(values)) if np.isfinite(values).any() else 0
 
 
-def _said(best: dict[str, Any]) -> dict[str, Any]:
-    """Segment name without its numbers -> run; one entry when the same run leads everywhere."""
-    short = {segment.split(" (")[0]: run for segment, run in best.items()}
-    return {"all kinds of": next(iter(short.values()))} if len({run.id for run in short.values()}) == 1 and len(short) > 1 else short
+def _leaders(best: dict[str, Any], view: View) -> str:
+    """{"light (1–9 items)": run, …} -> "EASE is ahead for light and medium users, ALS for heavy users"."""
+    led: dict[str, list[str]] = {}
+    for segment, run in best.items():
+        led.setdefault(run.id, []).append(md(segment.partition(" (")[0]))
+    parts = []
+    for run_id, segments in led.items():
+        who = "all kinds of" if len(led) == 1 and len(best) > 1 else listing(segments)
+        parts.append(f"{md(view.looks[run_id].name)}{'' if parts else ' is ahead'} for {who} users")
+    return ", ".join(parts)
 
 
 def exposed(view: View) -> None:
@@ -248,7 +254,7 @@ def cost(view: View) -> None:
                 continue
             with st.container():
                 scale = 2**20 if part == "peak_rss_bytes" else 1
-                texts = [size(v) if scale > 1 else duration(v) for _, v in known]
+                texts = [size(v) if scale > 1 else duration(v) if v >= 0.05 else "under 0.1 s" for _, v in known]
                 least = min(known, key=lambda pair: pair[1])[0]
                 word = "takes least" if scale > 1 else "is quickest"
                 fig = compare_charts.amounts([view.look(run) for run, _ in known], [v / scale for _, v in known], unit, texts)
