@@ -80,13 +80,15 @@ class RunContext:
             raise Cancelled()
 
     def part(self, name: str, start: float, end: float) -> RunContext:
-        """A context for one part of the work: its progress is mapped into [start, end] and named."""
+        """A context for one part of the work: its progress is mapped into [start, end] and named. The seed
+        stays: a model fitted inside a fusion is the model fitted alone."""
 
         def forward(p: Progress) -> None:
-            inner = 0.0 if p.fraction is None else p.fraction
-            self.on_progress(replace(p, stage=f"{name}: {p.stage}", fraction=start + inner * (end - start)))
+            inner = 0.0 if p.fraction is None else min(1.0, max(0.0, p.fraction))
+            stage = f"{name}: {p.stage}" if p.stage else name
+            self.on_progress(replace(p, stage=stage, fraction=start + inner * (end - start)))
 
-        return replace(self, on_progress=forward, seed=self.seed_for(name) % (2**31))
+        return replace(self, on_progress=forward)
 
 
 QUIET = RunContext()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..context import RunContext
@@ -93,13 +93,3 @@ class FilesSource(SplitSource):
 
         self.test = self.read_test()
         return own_test(self.train, self.test)
-
-
-def phase(ctx: RunContext, name: str, start: float, end: float) -> RunContext:
-    """Progress mapped into [start, end] and named; the seed stays, so that all models get one validation cut."""
-
-    def forward(p: Any) -> None:
-        inner = 0.0 if p.fraction is None else min(1.0, max(0.0, p.fraction))
-        ctx.on_progress(replace(p, stage=f"{name}: {p.stage}" if p.stage else name, fraction=start + inner * (end - start)))
-
-    return replace(ctx, on_progress=forward)

@@ -25,13 +25,13 @@ from ..metrics import Catalog, Evaluation, evaluate
 from ..models._base import Recommender
 from ..splitting._base import Split
 from ..store.entries import RunEntry
-from ..store.files import now, plain, staged_folder, unique_name, write_json
+from ..store.files import now, plain, staged_folder, write_json
 from ..store.sharing import share_files
 from ..store.workspace import Workspace
 from .job import epochs_of
 from .machine import machine, peak_rss_bytes, versions
 from .memory import require_memory
-from .sources import FilesSource, Fold, RuleSource, SplitSource, phase
+from .sources import FilesSource, Fold, RuleSource, SplitSource
 from .spec import TrainSpec
 
 FIT_SHARE = 0.85  # of the progress bar; the rest is recommending and measuring
@@ -72,12 +72,12 @@ def train_in_workspace(workspace: Workspace, spec: TrainSpec, ctx: RunContext) -
     ctx = replace(ctx, seed=spec.seed, load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
     ctx.report("Reading the data", 0.0)
     source = _source(workspace, spec)
-    name = unique_name(spec.title, (run.name for run in workspace.runs()))
     with staged_folder(workspace.run_folder(spec.run_id)) as folder:
-        train_run(spec, source, folder, ctx, run_id=spec.run_id, name=name)
+        manifest = train_run(spec, source, folder, ctx, run_id=spec.run_id)
         for run in workspace.runs(spec.dataset):
             if run.split_id == spec.split_id:
                 share_files(folder, run.path, ("model/data/*", "fit_model/data/*"))
+        workspace.publish(folder, workspace.run_folder(spec.run_id), spec.title, manifest)
     return workspace.run(spec.run_id)
 
 
@@ -118,7 +118,7 @@ def train_run(
     for fold in source.folds(ctx):
         low, high = fold.number / source.n_folds, (fold.number + 1) / source.n_folds
         label = f"Fold {fold.number + 1} of {source.n_folds}" if source.n_folds > 1 else ""
-        trained = _train_fold(spec, model_cls(params), fold, phase(ctx, label, low, high) if label else ctx, clock)
+        trained = _train_fold(spec, model_cls(params), fold, ctx.part(label, low, high) if label else ctx, clock)
         evaluations.append(trained.evaluation)
         if first is None:
             first = trained
@@ -163,7 +163,7 @@ def train_run(
 
 # ---- one fold ------------------------------------------------------------------------------------
 def _train_fold(spec: TrainSpec, model: Recommender, fold: Fold, ctx: RunContext, clock: Clock) -> Trained:
-    final, fit_model, n_validation = clock.timed("fit", lambda: fit(model, fold, phase(ctx, "Fitting", 0.0, FIT_SHARE), refit=spec.refit))
+    final, fit_model, n_validation = clock.timed("fit", lambda: fit(model, fold, ctx.part("Fitting", 0.0, FIT_SHARE), refit=spec.refit))
     split = fold.test()  # read here for the first time
     ctx.report("Recommending", FIT_SHARE)
     length = min(spec.length, max(max(spec.ks), split.train.n_items))
@@ -184,11 +184,11 @@ def fit(model: Recommender, fold: Fold, ctx: RunContext, *, refit: bool = True) 
         raise Unsupported(
             f"{model.label} needs a validation part, and none could be cut from the training part.", "Use more data or another split."
         )
-    fitted = model.fit(part, phase(ctx, "with validation", 0.0, 0.5 if refit else 1.0), validation=validation)
+    fitted = model.fit(part, ctx.part("with validation", 0.0, 0.5 if refit else 1.0), validation=validation)
     if not refit:
         return fitted, None, len(validation.users)
     final = type(model)(fitted.refit_params())
-    final.fit(fold.train, phase(ctx, "on all training data", 0.5, 1.0))
+    final.fit(fold.train, ctx.part("on all training data", 0.5, 1.0))
     final.notes = [*fitted.notes, *(note for note in final.notes if note not in fitted.notes)]
     return final, fitted, len(validation.users)
 
