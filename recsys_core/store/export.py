@@ -23,7 +23,7 @@ from ..errors import BadInput
 from ..models._base import Recommender
 from .audience import Activity, Audience, Filter, allowed_items, audience
 from .entries import ExportEntry, RunEntry
-from .files import clean_name, now, staged_folder, unique_name, write_json
+from .files import clean_name, staged_folder
 from .spreadsheet import safe_frame
 from .workspace import Workspace
 
@@ -144,12 +144,7 @@ def export_lists(
     with staged_folder(target) as folder:
         file = folder / f"recommendations.{request.format}"
         rows = write_lists(plan, file, ctx)
-        with workspace.locked():
-            name = unique_name(wanted, (e.name for e in workspace.exports()))
         manifest = {
-            "id": export_id,
-            "name": name,
-            "created": now(),
             "run": run.id,
             "run_name": run.name,
             "file": file.name,
@@ -160,7 +155,7 @@ def export_lists(
             "request": request.model_dump(mode="json", exclude={"users"})
             | {"n_users_given": None if request.users is None else len(request.users)},
         }
-        write_json(folder / "manifest.json", manifest)
+        workspace.publish(folder, target, wanted, manifest)
     return ExportEntry.open(target)
 
 

@@ -105,13 +105,21 @@ def staged_folder(target: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        try:
-            os.replace(temporary, target)
-        except OSError:
-            if not target.is_dir():
-                raise
+        if temporary.exists():  # else the block has moved it itself
+            move_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move_folder(folder: Path, target: Path) -> bool:
+    """Put a finished folder in its place in one step; False when there is one already, which then stays."""
+    try:
+        os.replace(folder, target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        return False
+    return True
 
 
 def remove_folder(folder: Path) -> None:

@@ -14,7 +14,19 @@ from typing import Any
 
 from ..errors import BadInput, NotFound
 from .entries import DatasetEntry, Entry, ExportEntry, RunEntry
-from .files import clean, clean_name, now, plain, read_json_cached, remove_folder, size_bytes, staged_folder, unique_name, write_json
+from .files import (
+    clean,
+    clean_name,
+    move_folder,
+    now,
+    plain,
+    read_json_cached,
+    remove_folder,
+    size_bytes,
+    staged_folder,
+    unique_name,
+    write_json,
+)
 
 KINDS: dict[str, type[Entry]] = {"datasets": DatasetEntry, "runs": RunEntry, "exports": ExportEntry}
 ACTIVE = ("queued", "running")
@@ -80,23 +92,8 @@ class Workspace:
             write_json(folder / "ingest.json", {"report": plain(report), "plan": plain(plan)})
             if rejects_path and Path(rejects_path).exists():
                 shutil.copyfile(rejects_path, folder / ("rejects" + "".join(Path(rejects_path).suffixes[-2:])))
-            with self.locked():
-                unique = unique_name(wanted, (d.name for d in self.datasets()))
-                write_json(
-                    folder / "manifest.json",
-                    {
-                        "id": data.fingerprint,
-                        "name": unique,
-                        "created": now(),
-                        "stats": data.stats.as_dict(),
-                        "feedback": data.feedback,
-                        "threshold": data.threshold,
-                        "meta": data.meta,
-                    },
-                )
-                already = target.exists()
-                if not already:
-                    os.replace(folder, target)
+            manifest = {"stats": data.stats.as_dict(), "feedback": data.feedback, "threshold": data.threshold, "meta": data.meta}
+            already = not self.publish(folder, target, wanted, manifest)
         return DatasetEntry(target, read_json_cached(target / "manifest.json"), already=already)
 
     def datasets(self) -> list[DatasetEntry]:
@@ -146,6 +143,14 @@ class Workspace:
 
     def export(self, id_or_name: str) -> ExportEntry:
         return self._find("exports", id_or_name)
+
+    def publish(self, folder: Path, target: Path, name: str, manifest: dict[str, Any]) -> bool:
+        """Give a finished folder its manifest, with a name that is unique among its kind, and put it in its
+        place; False when there is one already, which then stays."""
+        with self.locked():
+            unique = unique_name(clean_name(name), (e.name for e in self._all(target.parent.name)))
+            write_json(folder / "manifest.json", {"id": target.name, "created": now()} | manifest | {"name": unique})
+            return move_folder(folder, target)
 
     # ---- any of them -----------------------------------------------------------------------------
     def find(self, id_or_name: str) -> Entry:
