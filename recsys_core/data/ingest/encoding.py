@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from ...errors import DataError
 
 _MARKS = (
@@ -52,13 +54,14 @@ class ByteScanner:
     def feed(self, block: bytes) -> None:
         c = self.counts
         c.n_bytes += len(block)
-        c.n_lf += block.count(b"\n")
+        newline = np.frombuffer(block, np.uint8) == 10  # several times as fast as bytes.count where lines are short
+        c.n_lf += int(np.count_nonzero(newline))
         c.n_quote += block.count(b'"')
         if b"\r" in block:
             c.n_cr += block.count(b"\r")
             c.n_crlf += block.count(b"\r\n")
         c.n_crlf += self._last == b"\r" and block[:1] == b"\n"
-        c.blank_lines = c.blank_lines or b"\n\n" in block or (c.n_cr > 0 and b"\n\r" in block) or (self._last in b"\r\n" and block[:1] in b"\r\n")
+        c.blank_lines = c.blank_lines or bool((newline[1:] & newline[:-1]).any()) or (c.n_cr > 0 and b"\n\r" in block) or (self._last in b"\r\n" and block[:1] in b"\r\n")
         self._last = block[-1:]
         if b"\0" in block:
             c.n_nul += block.count(b"\0")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .encode import clean_ids
 from .plan import IngestPlan
 from .values import EARLIEST, LARGEST, LATEST
 from .vocabulary import event_weight
@@ -15,7 +16,7 @@ from .vocabulary import event_weight
 
 @dataclass(frozen=True)
 class Judged:
-    """user, item: Arrow dictionary arrays of trimmed ids. value float32, time int64. reason: uint8, None when all are good."""
+    """user, item: Arrow text columns of trimmed ids. value float32, time int64. reason: uint8, None when all are good."""
 
     user: Any
     item: Any
@@ -41,8 +42,8 @@ class Judge:
 
     def __call__(self, batch: Any) -> Judged:
         plan, n = self.plan, batch.num_rows
-        user, no_user = trimmed_ids(batch.column("u"))
-        item, no_item = trimmed_ids(batch.column("i"))
+        user, no_user = clean_ids(batch.column("u"))
+        item, no_item = clean_ids(batch.column("i"))
         value = np.ones(n, np.float32)
         time = np.empty(0, np.int64)
         faults: list[tuple[int, np.ndarray]] = []  # the first fault of a row is the one told
@@ -77,7 +78,8 @@ class Judge:
 
     def _events(self, column: Any) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
         """float32 weights of a text column (with no weights given: the word's default, else 1), and the faults."""
-        encoded, missing = trimmed_ids(column)
+        column, missing = clean_ids(column)
+        encoded = column.dictionary_encode()
         names = encoded.dictionary.to_pylist()
         if self.weights:
             table = [self.weights.get(name.lower(), np.nan) for name in names]
@@ -97,33 +99,14 @@ def blank(column: Any) -> np.ndarray:
     return pc.equal(pc.utf8_trim_whitespace(column), "").fill_null(False).to_numpy(zero_copy_only=False)
 
 
-def trimmed_ids(column: Any) -> tuple[Any, np.ndarray | None]:
-    """(dictionary-encoded ids without surrounding blanks, mask of the empty ones or None).
-
-    Trimming works on the distinct ids of the batch, not on its rows.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    encoded = column.dictionary_encode()
-    ids = encoded.dictionary
-    clean = pc.utf8_trim_whitespace(ids)
-    if not clean.equals(ids):
-        again = clean.dictionary_encode()
-        encoded = pa.DictionaryArray.from_arrays(again.indices.take(encoded.indices), again.dictionary)
-    empty = pc.index(encoded.dictionary, "").as_py()
-    if encoded.indices.null_count == 0 and empty < 0:
-        return encoded, None
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return encoded, (codes < 0) | (codes == empty if empty >= 0 else False)
-
-
 def bad_rows(batch: Any, at: np.ndarray, reason: np.ndarray, n_before: int) -> pd.DataFrame:
     """ordinal (number of the row among those the reader gave), code, value (offending text), line (0 where unknown)."""
     import pyarrow as pa
 
     taken = batch.take(pa.array(at))
-    text = {name: taken.column(name).to_numpy(zero_copy_only=False) for name in ("u", "i", "vt", "tt", "et")}
-    value = np.select([np.isin(reason, codes) for codes in ((1,), (2,), (3, 4, 5), (6, 7), (8, 9))], [text[n] for n in ("u", "i", "vt", "tt", "et")], None)
-    line = taken.column("line").fill_null(0).to_numpy(zero_copy_only=False)
+    value = np.full(len(at), None, dtype=object)
+    for name, codes in (("u", (1,)), ("i", (2,)), ("vt", (3, 4, 5)), ("tt", (6, 7)), ("et", (8, 9))):
+        if name in taken.schema.names and (mask := np.isin(reason, codes)).any():
+            value[mask] = taken.column(name).to_numpy(zero_copy_only=False)[mask]
+    line = taken.column("line").to_numpy(zero_copy_only=False) if "line" in taken.schema.names else np.zeros(len(at))
     return pd.DataFrame({"ordinal": at + n_before, "code": reason, "value": value, "line": line.astype(np.int64)})

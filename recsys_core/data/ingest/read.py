@@ -1,7 +1,7 @@
 """The one pass over the rows: DuckDB parses and judges in parallel, ids become codes batch by batch.
 
-Text leaves DuckDB only as Arrow batches that are dictionary-encoded at once, so the memory is that of
-the codes (24 bytes a row with value and time) plus the distinct ids.
+Memory: ids that are whole numbers take 8 bytes a row and side until they are codes, other text its own
+length and 4; value and time take 12.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pandas as pd
 
 from ...context import RunContext
 from ...errors import WorkbenchError
+from .encode import IdEncoder
 from .judge import Judge, bad_rows
 from .plan import IngestPlan
 from .records import locate
@@ -66,8 +67,7 @@ def read_rows(source: Source, plan: IngestPlan, time_format: str | None, ctx: Ru
 def _read(source: Source, plan: IngestPlan, time_format: str | None, ctx: RunContext) -> tuple[Rows, int]:
     judge = Judge(plan, time_format)
     query, warnings = _query(source, plan, time_format)
-    users: list[Any] = []
-    items: list[Any] = []
+    users, items = IdEncoder(), IdEncoder()
     values: list[np.ndarray] = []
     times: list[np.ndarray] = []
     bad: list[pd.DataFrame] = []
@@ -84,14 +84,14 @@ def _read(source: Source, plan: IngestPlan, time_format: str | None, ctx: RunCon
                     filtered[code] = filtered.get(code, 0) + int((seen.reason == code).sum())
                 bad.append(bad_rows(batch, rejected, seen.reason[rejected], n_rows))
                 seen = seen.take(good)
-            users.append(seen.user)
-            items.append(seen.item)
+            users.add(seen.user)
+            items.add(seen.item)
             values.append(seen.value)
             times.append(seen.time)
             n_rows += batch.num_rows
         refused = _reader_rejects(con, source)
-    user, user_ids = _codes(users)
-    item, item_ids = _codes(items)
+    user, user_ids = users.finish()
+    item, item_ids = items.finish()
     rejects = _locate_rejects(source, plan, bad, refused)
     counts = rejects["reason"].str.replace(r" \(.*\)$", "", regex=True).value_counts()
     rows = Rows(
@@ -111,7 +111,7 @@ def _read(source: Source, plan: IngestPlan, time_format: str | None, ctx: RunCon
 
 
 def _query(source: Source, plan: IngestPlan, time_format: str | None) -> tuple[str, list[str]]:
-    """SELECT u, i, v, t, vt, tt, et, line in file order; and what was assumed of the numbers.
+    """SELECT u, i and, where used, v, vt, t, tt, et, line in file order; and what was assumed of the numbers.
 
     Only what DuckDB does faster than Arrow and numpy is left to it: parsing and casts. vt and tt are the
     texts of numbers and times that are missing or out of range, NULL elsewhere.
@@ -130,15 +130,21 @@ def _query(source: Source, plan: IngestPlan, time_format: str | None) -> tuple[s
         raw = f"CAST({source.sql_of(c.time)} AS VARCHAR)"
         inner.append(f"{raw if time_format in ('s', 'ms', 'us') else trimmed(raw)} AS tr")
         seconds = time_sql("tr", time_format, sample[c.time])
-    inner.append(f"CAST({source.sql_of(c.event)} AS VARCHAR) AS et" if c.event else "NULL AS et")
-    line = ("line" if source.has_line_column else "file_row_number + 1") if source.form == "parquet" else "NULL"
-    inner.append(f"CAST({line} AS BIGINT) AS line")
-    limit = " OR v <= 0" if plan.counts else ""
-    value_text = f"CASE WHEN v IS NULL OR NOT abs(v) <= {LARGEST}{limit} THEN coalesce(vr, '') END" if plan.uses_value else "NULL"
-    time_text = f"CASE WHEN t IS NULL OR t NOT BETWEEN {EARLIEST} AND {LATEST} THEN coalesce(tr, '') END" if time_format else "NULL"
+    # Columns that would be NULL throughout are left out: they cost as much as any other on the way to Arrow.
+    out = ["u", "i"]
+    if plan.uses_value:
+        limit = " OR v <= 0" if plan.counts else ""
+        out += ["CAST(v AS DOUBLE) AS v", f"CASE WHEN v IS NULL OR NOT abs(v) <= {LARGEST}{limit} THEN coalesce(vr, '') END AS vt"]
+    if time_format:
+        out += ["CAST(t AS BIGINT) AS t", f"CASE WHEN t IS NULL OR t NOT BETWEEN {EARLIEST} AND {LATEST} THEN coalesce(tr, '') END AS tt"]
+    if c.event:
+        inner.append(f"CAST({source.sql_of(c.event)} AS VARCHAR) AS et")
+        out.append("et")
+    if source.form == "parquet":
+        inner.append(f"CAST({'line' if source.has_line_column else 'file_row_number + 1'} AS BIGINT) AS line")
+        out.append("line")
     return (
-        f"SELECT u, i, CAST(v AS DOUBLE) AS v, CAST(t AS BIGINT) AS t, CAST({value_text} AS VARCHAR) AS vt, CAST({time_text} AS VARCHAR) AS tt, "
-        f"CAST(et AS VARCHAR) AS et, line FROM (SELECT *, {number} AS v, {seconds} AS t FROM (SELECT {', '.join(inner)} FROM {relation(source)}))"
+        f"SELECT {', '.join(out)} FROM (SELECT *, {number} AS v, {seconds} AS t FROM (SELECT {', '.join(inner)} FROM {relation(source)}))"
     ), warnings
 
 
@@ -154,23 +160,6 @@ def _is_float(source: Source, column: str) -> bool:
     with connect(threads=1) as con:
         kind = con.execute(f"SELECT typeof({source.sql_of(column)}) FROM {relation(source)} LIMIT 1").fetchone()
     return bool(kind) and kind[0] in ("FLOAT", "DOUBLE")
-
-
-def _codes(chunks: list[Any]) -> tuple[np.ndarray, Any]:
-    """Dictionary-encoded chunks -> (int32 codes, sorted ids as an Arrow string array)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    chunks = [chunk for chunk in chunks if len(chunk)]
-    if not chunks:
-        return np.empty(0, np.int32), pa.array([], pa.string())
-    whole = pa.chunked_array(chunks).unify_dictionaries()
-    ids = whole.chunk(0).dictionary
-    order = pc.sort_indices(ids).to_numpy()
-    rank = np.empty(len(order), np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    codes = np.concatenate([rank[chunk.indices.to_numpy()] for chunk in whole.chunks])
-    return codes, ids.take(pa.array(order))
 
 
 def _reader_rejects(con: Any, source: Source) -> pd.DataFrame:

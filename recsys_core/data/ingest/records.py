@@ -135,9 +135,7 @@ def locate(path: Path, start: int, quoted: bool, delimiter: str, ordinals: np.nd
     good_lines, bad_lines = np.zeros(len(ordinals), np.int64), np.zeros(len(offsets), np.int64)
     n_good = next_good = next_bad = 0
     for block in _walk(path, start, quoted, delimiter):
-        if not len(block.starts):
-            continue
-        upto = int(np.searchsorted(offsets, block.starts[-1], side="right"))
+        upto = int(np.searchsorted(offsets, block.starts[-1], side="right")) if len(block.starts) else next_bad
         at = np.searchsorted(block.starts, offsets[next_bad:upto])
         bad_lines[next_bad:upto] = block.lines[at]
         next_bad = upto
