@@ -88,7 +88,7 @@ def _samples(guess: Any, role: str, column: str | None) -> None:
         return
     shown = " · ".join(f"`{str(v).replace('`', ' ').strip()[:24] or ' '}`" for v in guess.samples.get(column, [])[:5])
     st.caption(shown or "no values")
-    if column == guess.roles[role].column and guess.roles[role].reason:
+    if column == guess.roles[role].column and guess.roles[role].reason and role != "time":  # of the time more is said below
         st.caption(f":gray[Suggested: {md(guess.roles[role].reason, 90)}.]")
 
 
@@ -134,8 +134,8 @@ def _feedback(token: str, source: Any, guess: Any, columns: dict[str, str | None
     start = guess.feedback if same_value else "implicit"
     scope = f"{token}-{columns['value']}-{columns['event']}"
     out: dict[str, Any] = {"feedback": "implicit", "value_is": "none", "threshold": None, "event_weights": {}}
-    with st.grid(3, min_column_width=240):
-        if columns["value"]:
+    if columns["value"]:
+        with st.grid(3, min_column_width=240):
             out["feedback"] = st.segmented_control(
                 "The value column holds", list(FEEDBACK), default=start, required=True, format_func=FEEDBACK.get,
                 key=f"feedback-{scope}", help=help_of["feedback"], persist_state="session",

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from recsys_core.errors import DataError
+from recsys_core.errors import BadInput, DataError
 
 from . import state, uploads
 from .errors import action
@@ -37,8 +37,12 @@ def choose_file() -> None:
         generation = st.session_state.setdefault("_uploader", 0)
         key = f"upload-main-{generation}"
         st.file_uploader("Interaction file", key=key, on_change=_take_upload, args=(key,))
-        folder = uploads.server_folder()
-        if folder is not None:
+        if uploads.server_folder() is None:
+            about = (
+                "For larger files, start the app with RECSYS_DATA_DIR set to a folder: its files can then be chosen here without an upload."
+            )
+            st.caption(about)
+        else:
             with st.expander("Use a file on the server", icon=":material/dns:", expanded=False):
                 st.caption("For files too large to upload.")
                 server_choice("main", "server-main")
@@ -50,6 +54,9 @@ def _take_upload(key: str) -> None:
     given = st.session_state.get(key)
     if given is None:
         return
+    limit = int(st.get_option("server.maxUploadSize")) << 20  # the browser checks it too, but a browser can be told anything
+    if given.size > limit:
+        raise BadInput(f"Uploads may have at most {size(limit)}; got {size(given.size)}.", "Use a file on the server instead.")
     upload = uploads.new()
     upload.put("main", given.name, given)
     st.session_state["_uploader"] += 1
