@@ -10,6 +10,7 @@ import numpy as np
 from .. import params as params_module
 from ..context import Progress, RunContext
 from ..data.dataset import Dataset, DatasetStats
+from ..data.holdout import Holdout
 from ..data.topk import TopK, top_k
 from ..models._base import Recommender
 from .datasets import Case
@@ -41,6 +42,12 @@ def small_params(cls: type[Recommender]) -> dict[str, Any]:
         if isinstance(values.get(name), int):
             values[name] = min(values[name], most)
     return values
+
+
+def cut_validation(train: Dataset) -> tuple[Dataset, Holdout]:
+    """A sixth of the training interactions as validation."""
+    held = np.random.default_rng(0).random(len(train)) < 1 / 6
+    return train.subset(~held), Holdout(train.subset(held))
 
 
 def recall(top: TopK, data: Case) -> float:

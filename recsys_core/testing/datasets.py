@@ -42,36 +42,26 @@ def checkerboard(n_users: int = 60, n_items: int = 20, *, ratings: bool = False,
 def tastes(n_users: int = 150, n_items: int = 100, n_tastes: int = 5, *, ratings: bool = False, seed: int = 0) -> Case:
     """Users with one of a few tastes choose mostly items of it, popular ones more often; a fifth is held out.
 
-    The last three users have no interactions, the last two items nobody chose. Values are counts, or
-    with ratings 1 to 5, higher inside the taste; relevant from 3. Times ascend with the row.
+    The last three users have no interactions, the last two items nobody chose. Values are counts; or
+    ratings, 4 or 5 inside the taste and 1 to 3 outside, of users who try more outside it. Times ascend with the row.
     """
     rng = np.random.default_rng(seed)
     user_taste, item_taste = rng.integers(0, n_tastes, n_users), np.arange(n_items) % n_tastes
     popularity = -0.8 * np.log(1 + np.arange(n_items) // n_tastes)
-    affinity = np.where(user_taste[:, None] == item_taste[None, :], 3.0, 0.0) + popularity
+    affinity = np.where(user_taste[:, None] == item_taste[None, :], 1.5 if ratings else 3.0, 0.0) + popularity
     drawn = np.argsort(-(affinity + rng.gumbel(size=affinity.shape)), axis=1)
-    chosen = np.arange(n_items)[None, :] < rng.integers(10, 25, n_users)[:, None]
+    chosen = np.arange(n_items)[None, :] < rng.integers(*((20, 40) if ratings else (10, 25)), n_users)[:, None]
     user, rank = np.nonzero(chosen)
     item = drawn[user, rank]
     inside = user_taste[user] == item_taste[item]
-    value = np.where(inside, rng.integers(3, 6, len(user)), rng.integers(1, 4, len(user))) if ratings else rng.geometric(0.4, len(user))
+    value = np.where(inside, rng.integers(4, 6, len(user)), rng.integers(1, 4, len(user))) if ratings else rng.geometric(0.4, len(user))
     order = rng.permutation(len(user))
     user, item, value = user[order], item[order], value[order]
     lot = np.argsort(np.lexsort((rng.random(len(user)), user)))
     start = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=n_users))])
     held = (lot - start[user]) < 0.2 * np.bincount(user, minlength=n_users)[user]
-    return _case(
-        user,
-        item,
-        value,
-        np.arange(len(user)) * DAY // 20,
-        np.flatnonzero(~held),
-        np.flatnonzero(held),
-        n_users + 3,
-        n_items + 2,
-        ratings,
-        3.0,
-    )
+    train, held_out = np.flatnonzero(~held), np.flatnonzero(held)
+    return _case(user, item, value, np.arange(len(user)) * DAY // 20, train, held_out, n_users + 3, n_items + 2, ratings)
 
 
 def _case(
@@ -84,12 +74,11 @@ def _case(
     n_users: int,
     n_items: int,
     ratings: bool,
-    threshold: float = 4.0,
 ) -> Case:
     feedback: Feedback = "explicit" if ratings else "implicit"
     users, items = IdMap([f"u{n}" for n in range(n_users)]), IdMap([f"i{n}" for n in range(n_items)])
 
     def part(rows: np.ndarray) -> Dataset:
-        return Dataset(users, items, user[rows], item[rows], value[rows], time[rows], feedback, threshold if ratings else None)
+        return Dataset(users, items, user[rows], item[rows], value[rows], time[rows], feedback, 4.0 if ratings else None)
 
     return Case(part(train), Holdout(part(held)))

@@ -12,6 +12,8 @@ from recsys_core.testing.model_contract import ModelContract
 
 # Parts and sizes for tiny data, where the preset "fast" alone does not say.
 PARAMS = {"weighted_fusion": {"models": ["ease", "item_knn"]}}
+# What makes a model predict ratings, where its default parameters rank.
+RATING_PARAMS = {"neumf": {"loss": "mse"}}
 
 
 class _Loaded:
@@ -25,7 +27,11 @@ class _Loaded:
 
 
 def _battery(key: str) -> type:
-    return type(f"Test_{key}", (ModelContract,), {"model": _Loaded(key), "params": PARAMS.get(key), "__module__": __name__})
+    return type(
+        f"Test_{key}",
+        (ModelContract,),
+        {"model": _Loaded(key), "params": PARAMS.get(key), "rating_params": RATING_PARAMS.get(key, {}), "__module__": __name__},
+    )
 
 
 for _key in registry.keys("model"):
