@@ -164,16 +164,20 @@ def dots(
                 "symmetric": False,
                 "array": np.asarray(high, dtype=float) - middle,
                 "arrayminus": middle - np.asarray(low, dtype=float),
+                "color": MUTED,
                 "thickness": 1.5,
                 "width": 3,
             }
+        key = {"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 10, "color": MUTED}
+        fig.add_scatter(x=[None], y=[None], name=plain(segment), mode="markers", marker=key)
         fig.add_scatter(
             x=list(values),
             y=np.arange(len(rows)) + offset,
             name=plain(segment),
             mode="markers",
             error_x=error,
-            marker={"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 9, "color": series_color(n)},
+            marker={"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 10, "color": [look.color for look in rows]},
+            showlegend=False,
             customdata=labels,
             hovertemplate=f"%{{customdata}}<br>{plain(segment)}<br>{plain(x)} %{{x:.4f}}<extra></extra>",
         )

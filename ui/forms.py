@@ -83,8 +83,8 @@ def checked(params: type[Params], values: Mapping[str, Any], owner: str = "") ->
 def _field(field: ParamField, key: str, start: Any, resolved: Any) -> Any:
     if not field.auto:
         return _input(field, key, start)
-    becomes = "" if resolved in (None, "auto") else f" ({_plain(resolved)} for this data)"
-    label = f"{md(field.label)}: choose for me{md(becomes)}"
+    becomes = "" if resolved in (None, "auto") else f"({_plain(resolved)} for this data)"
+    label = f"{md(field.label)}: choose for me {md(becomes)}".strip()
     if st.checkbox(label, value=start == "auto", key=f"{key}/auto", help=field.help or None, persist_state="session"):
         return "auto"
     return _input(field, key, start if start != "auto" else _sensible(field, resolved))

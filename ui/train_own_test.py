@@ -19,7 +19,7 @@ NOT_FOR_TESTS = ("half_life_days", "items_file", "items_id", "users_file", "user
 ROLES = {"user": "User", "item": "Item", "value": "Value", "event": "Event type", "time": "Time"}
 
 
-def test_file_picker(entry: Any) -> str | None:
+def own_test_picker(entry: Any) -> str | None:
     """The id of the chosen test file of a dataset, or None while there is none."""
     saved = {test["id"]: test for test in entry.tests()}
     upload = uploads.find(st.session_state.get(TOKEN))
@@ -123,7 +123,7 @@ def save_test(entry: Any, upload: uploads.Upload, source: Any, columns: dict[str
     """Read the file as the dataset was read, without its filters, and keep it beside the dataset. Raises DataError."""
     from recsys_core.data.ingest import ingest
 
-    plan = test_plan(entry, columns)
+    plan = plan_of_test(entry, columns)
     result = ingest(source, plan, work_dir=upload.folder)
     users, items = entry.ids()
     known_users = int((users.encode(result.dataset.users.ids) >= 0).sum())
@@ -142,7 +142,7 @@ def save_test(entry: Any, upload: uploads.Upload, source: Any, columns: dict[str
     return test
 
 
-def test_plan(entry: Any, columns: dict[str, str | None]) -> Any:
+def plan_of_test(entry: Any, columns: dict[str, str | None]) -> Any:
     """The plan the dataset was read by, for the columns of this file and without filters, decay and tables."""
     from recsys_core.data.ingest import IngestPlan
     from recsys_core.data.ingest.plan import Columns

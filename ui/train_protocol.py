@@ -15,7 +15,7 @@ from recsys_core.jobs import TrainSpec
 from .errors import error_box
 from .forms import checked, params_form
 from .text import md
-from .train_own_test import OWN_TEST, test_file_picker
+from .train_own_test import OWN_TEST, own_test_picker
 
 DEFAULT_KS = "5, 10, 20"
 ORDER = ("random", "leave_last", "global_time", "cold_users", "kfold", OWN_TEST)
@@ -100,7 +100,7 @@ def _rule_settings(entry: Any, key: str, splitter: Any) -> tuple[dict[str, Any],
     if key != OWN_TEST:
         return params_form(splitter.Params, f"split/{key}"), True
     values = params_form(splitter.Params, f"split/{key}", hide=("test",))
-    chosen = test_file_picker(entry)
+    chosen = own_test_picker(entry)
     return values | {"test": chosen or ""}, chosen is not None
 
 
