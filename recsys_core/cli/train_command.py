@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..jobs.sources import SplitSource
     from ..jobs.training import Trained
 
+OPTIONAL_PARTS = ("fit_model", "ids")  # folders some runs have and others do not
 SPLIT_SET = typer.Option([], "--split-set", help="A setting of the split, name=value; may be repeated.")
 SET = typer.Option([], "--set", help="A parameter, name=value; may be repeated. Of a part of a fusion: ease.regularization=200.")
 
@@ -46,6 +47,8 @@ def train(
     json: bool = JSON_OPTION,
 ) -> None:
     """Train a model, measure it on held-out data, write its lists."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if threads > 0 else ():
+        os.environ[name] = str(threads)  # read once, when numpy is imported: just below
     from .. import registry
     from ..context import RunContext
     from ..jobs.spec import TrainSpec
@@ -61,8 +64,6 @@ def train(
     target = Path(out).expanduser()
     if target.exists() and not target.is_dir():
         raise BadInput(f"--out '{out}' is a file.", "Name a folder.")
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads else ():
-        os.environ[name] = str(threads)
     rule = "own_test" if test_file else split or "random"
     split_params = pairs(split_set, "--split-set") | ({"validation": split} if test_file and split else {})
     spec = TrainSpec.make(
@@ -199,10 +200,13 @@ def _joined(model: Any, values: dict[str, str]) -> dict[str, Any]:
 
 
 def move_into(folder: Path, target: Path) -> None:
-    """What was written replaces what has the same name in the target; other files there stay."""
+    """What was written replaces the parts of an earlier run in the target; other files there stay."""
     if not target.exists():
         os.replace(folder, target)
         return
+    for name in OPTIONAL_PARTS:
+        if not (folder / name).exists() and (target / name).is_dir():
+            shutil.rmtree(target / name)
     for path in sorted(folder.iterdir(), key=lambda p: p.name == "manifest.json"):
         goal = target / path.name
         if goal.is_dir() and not goal.is_symlink():

@@ -174,6 +174,9 @@ def test_the_same_seed_gives_the_same_file_and_other_files_in_the_folder_stay(ru
     run(*arguments, "--threads", 1, "--seed", 7, "--out", tmp_path / "c")
     assert (tmp_path / "c" / "recommendations.csv").read_bytes() != (tmp_path / "a" / "recommendations.csv").read_bytes()
     assert (tmp_path / "a" / "notes.txt").read_text() == "mine" and not list(tmp_path.glob(".recsys-*"))
+    assert (tmp_path / "a" / "ids").is_dir()
+    run("train", "--train", files / "train.csv", "--model", "popular", "--out", tmp_path / "a")
+    assert not (tmp_path / "a" / "ids").exists(), "nothing of the earlier run is taken for part of this one"
 
 
 @pytest.mark.parametrize("weights", ["learn", "equal", "2,1"])
