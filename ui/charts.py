@@ -154,6 +154,8 @@ def columns(edges: Sequence[float], counts: Sequence[float], x: str, y: str, *, 
     edges = np.asarray(edges, dtype=float)
     fig = figure(x, y, log_y=log_y)
     ranges = [f"{a:,.4g} to {b:,.4g}" for a, b in itertools.pairwise(edges)]
+    if log_y:
+        fig.update_yaxes(title=f"{y} (logarithmic)")
     drawn = np.log10(edges) if log_x else edges
     fig.add_bar(
         x=(drawn[:-1] + drawn[1:]) / 2,

@@ -97,6 +97,7 @@ def _values(dataset_id: str, quality: dict[str, Any]) -> None:
     else:
         edges = [*values["start"], values["end"][-1]]
         wide = values["start"][0] > 0 and edges[-1] / edges[0] > 1000
-        fig = charts.columns(edges, values["count"], label, "Interactions", log_x=wide)
+        steep = max(values["count"]) >= 100 * min(n for n in values["count"] if n)
+        fig = charts.columns(edges, values["count"], label, "Interactions", log_x=wide, log_y=steep)
     note = f"{share(quality['share_relevant'])} of the interactions count as liked." if name == "rating" else ""
     charts.show(fig, title, key=f"values-{dataset_id}", note=note)

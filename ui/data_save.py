@@ -83,6 +83,6 @@ def finish(name: str, dataset_id: str, already: bool) -> None:
     """Show the saved dataset next, and say whether it is new."""
     state.remember(upload=None, dataset=dataset_id, view=None)
     if already:
-        notify(f"This data is here already, as **{md(name, 60)}**. Nothing was saved twice.", "info")
+        notify(f"This data is here already, as **{md(name)}**. Nothing was saved twice.", "info")
     else:
-        notify(f"Saved as **{md(name, 60)}**.")
+        notify(f"Saved as **{md(name)}**.")

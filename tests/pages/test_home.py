@@ -87,6 +87,13 @@ def test_a_broken_workspace_gives_a_sentence_and_no_traceback(open_page, text_of
     assert "cannot be written" in text_of(at) and "Traceback" not in text_of(at)
 
 
+def test_an_unexpected_fault_becomes_one_sentence_and_a_log_entry(open_page, text_of, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(Workspace, "datasets", lambda self: 1 / 0)
+    at = open_page("home")
+    assert len(at.error) == 1 and "Something went wrong" in at.error[0].value and "ZeroDivision" not in text_of(at)
+    assert any("ZeroDivisionError" in str(record.exc_info) for record in caplog.records if record.exc_info)
+
+
 def test_damaged_entries_are_passed_over(open_page, filled) -> None:
     workspace, _ = filled
     (workspace.root / "runs" / "feedfacefeedface").mkdir()
