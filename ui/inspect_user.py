@@ -39,7 +39,7 @@ def user_tab(choice: Choice) -> None:
         show_lists("user", lists, names, relevant)
         st.caption(
             "Click an item to see why it is on the list. :green-badge[:material/check: hit] marks items that were held out: "
-            "this user did choose them later, and the model did not know."
+            "this user had them, and the model did not know."
         )
     with left:
         _about_user(choice, user, data, had, held_out)
@@ -169,13 +169,13 @@ def _about_user(choice: Choice, user: str, data: Any, had: pd.DataFrame, held_ou
             facts.append(f"{day(had['time'].min().timestamp())} to {day(had['time'].max().timestamp())}")
         st.caption(" · ".join(facts))
         attribute_table(user_names(choice.dataset_id), user)
-        if data.time is not None and had["time"].nunique() > 1:
+        if data.time is not None and len(had) and had["time"].max() - had["time"].min() > pd.Timedelta(days=2):
             _timeline(user, had)
 
 
 def _timeline(user: str, had: pd.DataFrame) -> None:
     days = (had["time"].max() - had["time"].min()).days
-    rule, unit = ("h", "hour") if days < 3 else ("D", "day") if days < 60 else ("MS", "month") if days < 3000 else ("YS", "year")
+    rule, unit = ("D", "day") if days < 60 else ("MS", "month") if days < 3000 else ("YS", "year")
     counts = had.set_index("time").resample(rule)["held_out"].agg(["size", "sum"])
     fig = charts.figure("", f"Per {unit}", height=170, legend=True)
     for column, name, color, pattern in (("rest", "Known to the models", 0, ""), ("sum", "Held out", 1, "/")):
@@ -203,18 +203,18 @@ def _history_table(choice: Choice, user: str, data: Any, had: pd.DataFrame, list
         frame["value"] = had["value"].astype(float)
     if names.has_titles:
         frame["id"] = items
-    shown = ["when"] * (data.time is not None) + ["title", "value", "part", "found", "categories", "id"]
+    shown = ["when"] * (data.time is not None) + ["title", "part", "value", "found", "categories", "id"]
     with st.container(border=True, key="user-history"):
         st.markdown("**History**, newest first")
         st.dataframe(
             frame[[c for c in shown if c in frame]],
             hide_index=True,
             key=f"history-{user}",
-            height=min(520, 60 + 35 * len(frame)),
+            height="auto" if len(frame) <= 12 else 460,
             alt="What this user had, newest first, with what was held out for the test",
             column_config={
-                "when": st.column_config.DateColumn("Date", format="D MMM YYYY", width=95),
-                "title": st.column_config.TextColumn("Title" if names.has_titles else "Item", width=210),
+                "when": st.column_config.DateColumn("Date", format="D MMM YYYY", width=92),
+                "title": st.column_config.TextColumn("Title" if names.has_titles else "Item", width=175),
                 "value": st.column_config.NumberColumn(scale, width=60),
                 "part": st.column_config.TextColumn("Part", width=85, help="Held out: hidden from the models, used to judge them."),
                 "found": st.column_config.TextColumn("Found by", help="The recommenders with this held-out item on the list shown."),

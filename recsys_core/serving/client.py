@@ -60,6 +60,18 @@ class Why:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """store.export.ExportPreview with its frame as columns: name -> values."""
+
+    columns: dict[str, list[Any]]
+    n_rows: int
+    n_users: int
+    n_unknown: int
+    n_items_allowed: int
+    notes: list[str]
+
+
+@dataclass(frozen=True)
 class Health:
     """loaded: what is in memory, one dict a run ("run", "model", "memory_bytes", "load_seconds")."""
 
@@ -119,6 +131,14 @@ class ScorerClient:
         body = {"run": run, "item": str(item), "user": user, "history": None if history is None else list(map(str, history)), "k": int(k)}
         why = self._ask("explain", body)
         return Why(why["kind"], tuple(why["refs"]), tuple(why["contributions"]), why["total"], why["exact"], why["method"])
+
+    def preview_export(self, run: str, request: dict[str, Any], n_users: int = 5) -> Preview:
+        """The first lists of an ExportRequest (as plain values) as they will be written, and how many rows there will be."""
+        return Preview(**self._ask("export", {"run": run, "request": request, "n_users": int(n_users)}))
+
+    def write_export(self, run: str, request: dict[str, Any]) -> str:
+        """Write it into the workspace now; the id of the export. For large ones submit a job of kind "export" instead."""
+        return str(self._ask("export", {"run": run, "request": request, "write": True})["export"])
 
     def warm(self, runs: Sequence[str]) -> dict[str, Answer]:
         """Load runs before they are asked for."""

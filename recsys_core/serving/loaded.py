@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..data.dataset import Dataset
 from ..errors import NotFound
 from ..models._base import Recommender
+from ..store.entries import RunEntry
 from ..store.files import size_bytes
 from ..store.workspace import Workspace
 
@@ -39,6 +41,8 @@ class LoadedModels:
         self.budget_bytes = budget_bytes
         self._slots: OrderedDict[str, Slot] = OrderedDict()
         self._lock = threading.Lock()
+        self._dataset: tuple[str, Dataset] | None = None
+        self._dataset_lock = threading.Lock()
 
     @contextmanager
     def use(self, run_id: str) -> Iterator[Recommender]:
@@ -60,6 +64,17 @@ class LoadedModels:
                     raise
                 self._trim(keep=run_id)
             yield slot.model
+
+    def dataset(self, run: RunEntry) -> Dataset | None:
+        """The whole dataset of a run, held-out part and tables included; the last one is kept. None: it is gone."""
+        entry = run.dataset
+        if entry is None:
+            return None
+        with self._dataset_lock:
+            if self._dataset is None or self._dataset[0] != entry.id:
+                self._dataset = None  # before the next is read: never two at once
+                self._dataset = (entry.id, entry.load())
+            return self._dataset[1]
 
     def _stamp(self, run_id: str) -> tuple[int, int]:
         """Tells a model that was trained again from the one in memory."""

@@ -60,6 +60,15 @@ class RunsRequest(Request):
     runs: Annotated[list[Id], Field(max_length=100)] | None = None
 
 
+class ExportListsRequest(Request):
+    """`request` (an ExportRequest as plain values): its first lists, or with `write` the file in the workspace."""
+
+    run: Id
+    request: dict[str, Any]
+    n_users: Count = 5
+    write: bool = False
+
+
 class HealthRequest(Request):
     """Nothing to say."""
 

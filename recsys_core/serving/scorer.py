@@ -4,7 +4,7 @@
 
 Listens on 127.0.0.1 only, on a port the system picks; port and a random token stand in a file of the
 workspace that only its owner may read. JSON in, JSON out: POST /recommend_for_history, /recommend,
-/similar_items, /explain, /warm, /evict, /health, /stop. It ends by itself when nobody has asked for a while, when
+/similar_items, /explain, /export, /warm, /evict, /health, /stop. It ends by itself when nobody has asked for a while, when
 another scorer took its place, or when its workspace is gone. Pages use `client.ScorerClient`.
 """
 
@@ -41,6 +41,7 @@ VERBS = {
     "recommend": (requests.UsersRequest, verbs.recommend),
     "similar_items": (requests.SimilarRequest, verbs.similar_items),
     "explain": (requests.ExplainRequest, verbs.explain),
+    "export": (requests.ExportListsRequest, verbs.export),
     "warm": (requests.RunsRequest, verbs.warm),
     "evict": (requests.RunsRequest, verbs.evict),
 }

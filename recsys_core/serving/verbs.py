@@ -14,7 +14,7 @@ from ..data.topk import TopK
 from ..errors import NotFound, Unsupported, WorkbenchError
 from ..models._base import Recommender
 from .loaded import LoadedModels
-from .requests import ExplainRequest, HistoryRequest, RunsRequest, SimilarRequest, UsersRequest
+from .requests import ExplainRequest, ExportListsRequest, HistoryRequest, RunsRequest, SimilarRequest, UsersRequest
 
 
 def error_json(error: WorkbenchError) -> dict[str, str]:
@@ -90,6 +90,24 @@ def warm(models: LoadedModels, ask: RunsRequest) -> dict[str, Any]:
 
 def evict(models: LoadedModels, ask: RunsRequest) -> dict[str, Any]:
     return {"evicted": models.evict(ask.runs)}
+
+
+def export(models: LoadedModels, ask: ExportListsRequest) -> dict[str, Any]:
+    """A preview of an export, or the export itself, with the model that is warm. Large ones belong into a job."""
+    from ..store.export import ExportRequest, export_lists, preview
+
+    request = ExportRequest.make(**ask.request)
+    with models.use(ask.run) as model:
+        run = models.workspace.run(ask.run)
+        data = models.dataset(run)
+        if ask.write:
+            entry = export_lists(models.workspace, run, request, model=model, data=data)
+            return {"export": entry.id, "rows": entry.rows, "notes": entry.manifest["notes"]}
+        shown = preview(run, request, n_users=ask.n_users, model=model, data=data)
+    frame = shown.frame.astype(object).where(shown.frame.notna(), None)
+    columns = {str(name): [v if v is None or isinstance(v, str | int | float) else str(v) for v in frame[name]] for name in frame}
+    counts = {name: getattr(shown, name) for name in ("n_rows", "n_users", "n_unknown", "n_items_allowed", "notes")}
+    return {"columns": columns} | counts
 
 
 def encode_histories(items: IdMap, histories: list[list[str]], values: list[list[float]] | None) -> tuple[Histories, list[list[str]]]:
