@@ -87,14 +87,14 @@ def next_step(datasets: Sequence[Any], runs: Sequence[Any], live: Sequence[Any])
             text = f"**{count(len(live), 'job')} under way.** Results appear here and on Compare as they finish."
             label, page, ids = "See the leaderboard", "compare", {"dataset": live[0].spec.payload.get("dataset", newest.id)}
         elif not of_newest:
-            text = f"**Next:** train recommenders on {md(newest.name, 60)}."
+            text = f"**Next:** train recommenders on {md(newest.name)}."
             label, page, ids = "Train recommenders", "train", {"dataset": newest.id}
         elif len(of_newest) == 1:
-            text = f"**Next:** train a second recommender on {md(newest.name, 60)}, so that there is something to compare."
+            text = f"**Next:** train a second recommender on {md(newest.name)}, so that there is something to compare."
             label, page, ids = "Train another", "train", {"dataset": newest.id}
         else:
             text = (
-                f"**Next:** compare the {count(len(of_newest), 'result')} on {md(newest.name, 60)}, then look at single users and export."
+                f"**Next:** compare the {count(len(of_newest), 'result')} on {md(newest.name)}, then look at single users and export."
             )
             label, page, ids = "See the leaderboard", "compare", {"dataset": newest.id}
         st.markdown(text, width="stretch")
@@ -106,7 +106,7 @@ def dataset_card(entry: Any, runs: Sequence[Any]) -> None:
     best, stats = best_run(runs), entry.stats
     with st.container(border=True, key=f"dataset-{entry.id}", height="stretch"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"#### {md(entry.name, 60)}", width="stretch")
+            st.markdown(f"#### {md(entry.name, 44)}", width="stretch")
             chosen = st.menu_button(
                 "More", ["Rename", "Delete"], key=f"more-{entry.id}", type="tertiary", help="Rename or delete this dataset"
             )
