@@ -220,24 +220,31 @@ def _iso(seconds: int) -> str:
 def _warnings(r: QualityReport, data: Dataset, top_user_share: float) -> list[str]:
     said: list[str] = []
     if r.interactions < MIN_INTERACTIONS:
-        said.append(f"Too little to learn from: {r.interactions:,} interactions; at least {MIN_INTERACTIONS:,} are needed for results to mean much.")
+        said.append(
+            f"Too little to learn from: {r.interactions:,} interactions; at least {MIN_INTERACTIONS:,} are needed for results to mean much."
+        )
     if r.per_user.with_two_or_more < MIN_USERS_WITH_TWO:
         said.append(
-            f"Too little to learn from: {r.per_user.with_two_or_more:,} users have two or more interactions; at least {MIN_USERS_WITH_TWO} are needed."
+            f"Too little to learn from: {r.per_user.with_two_or_more:,} users have two or more interactions; "
+            f"at least {MIN_USERS_WITH_TWO} are needed."
         )
     elif r.per_user.with_two_or_more < 0.2 * r.users:
         share = r.per_user.with_two_or_more / r.users
         said.append(f"Only {share:.0%} of the users have two or more interactions: for the others nothing can be held out for testing.")
     if r.top_item_share > DOMINANT_SHARE and r.items > 1:
         item = data.items.decode(np.array([np.bincount(data.item).argmax()]))[0]
-        said.append(f"One item, '{str(item)[:60]}', has {r.top_item_share:.0%} of all interactions: recommending it to everyone will look good.")
+        said.append(
+            f"One item, '{str(item)[:60]}', has {r.top_item_share:.0%} of all interactions: recommending it to everyone will look good."
+        )
     if top_user_share > DOMINANT_SHARE and r.users > 1:
         user = data.users.decode(np.array([np.bincount(data.user).argmax()]))[0]
         said.append(f"One user, '{str(user)[:60]}', has {top_user_share:.0%} of all interactions: perhaps a test account or a robot.")
     if data.feedback == "explicit" and len(r.values.count) == 1:
         said.append(f"All ratings are {r.values.start[0]:g}: they say nothing about liking. Treat the data as implicit feedback.")
     if data.feedback == "explicit" and data.threshold is not None and r.interactions and r.share_relevant < 0.01:
-        said.append(f"Only {r.share_relevant:.1%} of the ratings reach the threshold {data.threshold:g}: lower it, or nothing counts as liked.")
+        said.append(
+            f"Only {r.share_relevant:.1%} of the ratings reach the threshold {data.threshold:g}: lower it, or nothing counts as liked."
+        )
     if r.interactions and r.density < SPARSE_DENSITY and r.interactions >= MIN_INTERACTIONS:
         said.append(f"The data are very sparse: {r.density:.1e} of all user-item pairs occur. Filtering rare items and users may help.")
     for side, activity in (("users", r.per_user), ("items", r.per_item)):

@@ -16,7 +16,7 @@ from recsys_core.data.ingest import Columns, IngestPlan, guess_columns, ingest, 
 from recsys_core.data.ingest.guard import UNEXPECTED
 from recsys_core.errors import DataError
 
-RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+RELAXED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def read(data: bytes, name: str = "upload.csv", plan: IngestPlan | None = None):
@@ -46,7 +46,7 @@ def test_random_bytes(data):
 
 
 @given(st.binary(max_size=200))
-@settings(RELAXED, max_examples=25)
+@settings(RELAXED, max_examples=15)
 def test_random_bytes_after_a_sound_start(data):
     """Damage in the middle of a good file: its other rows must survive or be named."""
     rows = "".join(f"u{k % 5},i{k},{k % 5 + 1}\n" for k in range(12))
@@ -82,7 +82,7 @@ PLAN = IngestPlan(columns=Columns(user="user", item="item", value="rating"), fee
 
 
 @given(table, st.sampled_from([",", ";", "\t", "|"]))
-@settings(RELAXED, max_examples=80)
+@settings(RELAXED, max_examples=35)
 def test_random_tables_against_a_plain_reader(rows, delimiter):
     """What comes out of well-formed CSV is what a plain loop over the rows gives: kept pairs and physical lines of rejects."""
     result, rejects = read(written(rows, delimiter), plan=PLAN)
@@ -105,6 +105,6 @@ def test_random_tables_against_a_plain_reader(rows, delimiter):
 
 
 @given(st.binary(max_size=300), st.integers(0, 200))
-@settings(RELAXED, max_examples=20)
+@settings(RELAXED, max_examples=10)
 def test_damaged_gzip(data, cut):
     read(gzip.compress(b"user,item\n" + data)[: cut or None], "upload.csv.gz")

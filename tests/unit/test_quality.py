@@ -97,9 +97,13 @@ def test_warnings_name_the_fault_and_the_figure():
     small = pd.DataFrame({"user": range(10), "item": range(10)})
     said = messages(small)
     assert said.count("Too little to learn from") == 2 and "10 interactions" in said and "0 users have two or more" in said
-    big = pd.DataFrame({"user": np.arange(3000) % 100, "item": np.where(np.arange(3000) % 2, 0, np.arange(3000) % 90), "value": 3.0, "time": 5})
+    big = pd.DataFrame(
+        {"user": np.arange(3000) % 100, "item": np.where(np.arange(3000) % 2, 0, np.arange(3000) % 90), "value": 3.0, "time": 5}
+    )
     said = messages(big, value="value", time="time", feedback="explicit", threshold=4.0)
-    assert "One item, '0', has" in said and "All ratings are 3" in said and "All times are equal" in said and "reach the threshold 4" in said
+    assert (
+        "One item, '0', has" in said and "All ratings are 3" in said and "All times are equal" in said and "reach the threshold 4" in said
+    )
     k = np.arange(3000)
     lone = pd.DataFrame({"user": np.where(k % 2, 9999, np.where(k < 400, k // 4, k)), "item": k % 90})
     said = messages(lone)

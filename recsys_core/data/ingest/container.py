@@ -9,6 +9,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,7 +55,9 @@ def refuse_known(head: bytes, name: str) -> None:
         raise DataError(f"'{name}' is a tar archive.", "Unpack it and give the file inside.")
     start = head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
-        raise DataError(f"'{name}' is a web page or XML, not a table.", "Often a download link gave a log-in page: download the file itself.")
+        raise DataError(
+            f"'{name}' is a web page or XML, not a table.", "Often a download link gave a log-in page: download the file itself."
+        )
     if start.startswith((b"{", b"[{")):
         raise DataError(f"'{name}' is JSON, not a table.", "Save it as CSV or Parquet: one row for each interaction.")
 
@@ -70,7 +73,9 @@ def members_of(path: Path, name: str) -> tuple[str, ...]:
         raise DataError(f"The zip '{name}' is damaged and cannot be opened ({error}).", "Download or pack it again.") from None
     names = [entry.filename for entry in entries]
     if "[Content_Types].xml" in names or "mimetype" in names:
-        raise DataError(f"'{name}' is an Excel or Office file, not a text table.", "Open it in a spreadsheet program and save the sheet as CSV (UTF-8).")
+        raise DataError(
+            f"'{name}' is an Excel or Office file, not a text table.", "Open it in a spreadsheet program and save the sheet as CSV (UTF-8)."
+        )
     usable = sorted(e.filename for e in entries if not e.is_dir() and e.file_size and _is_data_name(e.filename))
     if not usable:
         raise DataError(f"The zip '{name}' holds no data file.", "Put one CSV, TSV or Parquet file into it.")
@@ -109,7 +114,8 @@ def blocks(path: Path, member: str | None, name: str) -> Iterator[bytes]:
     if member is None:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
-        yield from _read((lambda: gzip.open(path, "rb")) if packed else (lambda: path.open("rb")), path.stat().st_size, name, capped=packed)
+        opener: Callable[[], BinaryIO] = partial(gzip.open if packed else open, path, "rb")
+        yield from _read(opener, path.stat().st_size, name, capped=packed)
         return
     with zipfile.ZipFile(path) as archive:
         try:

@@ -120,7 +120,7 @@ def _first_row(records: list[tuple[int, list[str]]], width: int) -> int:
         if any(names_role(c) for c in cells) or not any(_NUMBER.match(c) for c in cells):
             return at - 1
     # A ragged first data row is not a preamble: preambles hold few fields.
-    return 0 if 0 < at and len(records[0][1]) > 1 and _looks_like_row(records[0][1], records[at][1]) else at
+    return 0 if at > 0 and len(records[0][1]) > 1 and _looks_like_row(records[0][1], records[at][1]) else at
 
 
 def _looks_like_row(cells: list[str], row: list[str]) -> bool:

@@ -22,7 +22,13 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-LABELS = {"utf-8-sig": "UTF-8 with a byte-order mark", "utf-8": "UTF-8", "gb18030": "GBK", "latin-1": "Latin-1", "cp1252": "Latin-1 (Windows)"}
+LABELS = {
+    "utf-8-sig": "UTF-8 with a byte-order mark",
+    "utf-8": "UTF-8",
+    "gb18030": "GBK",
+    "latin-1": "Latin-1",
+    "cp1252": "Latin-1 (Windows)",
+}
 _SAMPLE_BYTES = 1 << 18
 
 
@@ -61,7 +67,12 @@ class ByteScanner:
             c.n_cr += block.count(b"\r")
             c.n_crlf += block.count(b"\r\n")
         c.n_crlf += self._last == b"\r" and block[:1] == b"\n"
-        c.blank_lines = c.blank_lines or bool((newline[1:] & newline[:-1]).any()) or (c.n_cr > 0 and b"\n\r" in block) or (self._last in b"\r\n" and block[:1] in b"\r\n")
+        c.blank_lines = (
+            c.blank_lines
+            or bool((newline[1:] & newline[:-1]).any())
+            or (c.n_cr > 0 and b"\n\r" in block)
+            or (self._last in b"\r\n" and block[:1] in b"\r\n")
+        )
         self._last = block[-1:]
         if b"\0" in block:
             c.n_nul += block.count(b"\0")
@@ -99,7 +110,9 @@ def detect(counts: ByteCounts, name: str) -> tuple[str, bool, str]:
             return codec, True, "The file has no byte-order mark but looks like UTF-16: please check the names shown."
     control = sum(counts.head.count(bytes([b])) for b in (*range(1, 9), *range(14, 32), 127))
     if counts.n_nul > max(8, counts.n_bytes // 50) or control > len(counts.head) // 100:
-        raise DataError(f"'{name}' is a binary file, not a text table.", "Give a table as CSV, TSV or Parquet, plain or packed with gzip or zip.")
+        raise DataError(
+            f"'{name}' is a binary file, not a text table.", "Give a table as CSV, TSV or Parquet, plain or packed with gzip or zip."
+        )
     if counts.utf8:
         return "utf-8", False, ""
     return _suggest(counts.foreign, name)

@@ -25,6 +25,8 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             name = kwargs.get("name") or getattr(source, "name", str(source))
             logging.getLogger(__name__).exception("%s failed on %s", function.__name__, name)
             kind = type(error).__name__
-            raise DataError(f"'{name}' cannot be read {UNEXPECTED} ({kind}).", "Save it as plain CSV in UTF-8; please report the file.") from error
+            raise DataError(
+                f"'{name}' cannot be read {UNEXPECTED} ({kind}).", "Save it as plain CSV in UTF-8; please report the file."
+            ) from error
 
     return wrapper

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from ...errors import DataError
+from .feedback import guess_feedback, sane
 from .guard import guarded
 from .plan import Columns
 from .source import Source
 from .sql import connect, relation, trimmed
 from .values import TimeGuess, guess_numbers, guess_time, samples
-from .vocabulary import COUNT_NAMES, PRICE_NAMES, RATING_NAMES, ROLES, event_weight, name_score
+from .vocabulary import PRICE_NAMES, RATING_NAMES, ROLES, event_weight, name_score
 
 SAMPLE_ROWS = 5000
 MAX_EVENT_TYPES = 50
@@ -105,7 +106,7 @@ def guess_columns(source: Source) -> Guess:
     time_format, time_note, first, last, notes = _times(chosen["time"].column, frame)
     events, weights, more = _events(source, chosen["event"].column)
     notes += more
-    feedback, why, value_is, threshold = _feedback(chosen["value"].column, frame, bool(events))
+    feedback, why, value_is, threshold = guess_feedback(chosen["value"].column, frame, bool(events))
     return Guess(
         roles={role: chosen[role] for role in ROLES},
         time_format=time_format,
@@ -126,7 +127,7 @@ def guess_columns(source: Source) -> Guess:
 def _profile(frame: pd.DataFrame, name: str, position: int) -> _Column:
     text = frame[name].dropna()
     style = guess_numbers(text)
-    numbers = _sane(pd.to_numeric(text, errors="coerce"))
+    numbers = sane(pd.to_numeric(text, errors="coerce"))
     plain = len(numbers) > 0.8 * len(text) and len(text) > 0
     unique = text.drop_duplicates()
     words = [event_weight(v) is not None for v in unique.head(MAX_EVENT_TYPES)]
@@ -166,7 +167,9 @@ def _time(free: dict[str, _Column], names: dict[str, float]) -> tuple[_Column | 
     return None, "no column holds times"
 
 
-def _by_name(free: dict[str, _Column], names: dict[str, float], scores: dict[str, dict[str, float]], role: str) -> tuple[_Column | None, str]:
+def _by_name(
+    free: dict[str, _Column], names: dict[str, float], scores: dict[str, dict[str, float]], role: str
+) -> tuple[_Column | None, str]:
     rival = "item" if role == "user" else "user"
     fitting = [c for c in free.values() if names[c.name] >= 0.5 and names[c.name] >= scores[rival][c.name] and c.filled > 0]
     if not fitting:
@@ -177,11 +180,21 @@ def _by_name(free: dict[str, _Column], names: dict[str, float], scores: dict[str
 
 def _event(free: dict[str, _Column], names: dict[str, float]) -> tuple[_Column | None, str]:
     few = [c for c in free.values() if not c.numeric and 1 <= c.distinct <= MAX_EVENT_TYPES and c.n and c.mean_length < 40]
-    named = [c for c in few if names[c.name] >= 0.5 and c.distinct < max(3, c.n // 2) and (c.event_words > 0.3 or names[c.name] > 0.95 and c.name.lower() != "type")]
+    named = [
+        c
+        for c in few
+        if names[c.name] >= 0.5
+        and c.distinct < max(3, c.n // 2)
+        and (c.event_words > 0.3 or names[c.name] > 0.95 and c.name.lower() != "type")
+    ]
     if named:
         return max(named, key=lambda c: names[c.name]), "its name, and it has few different values"
     spoken = [c for c in few if c.event_words >= 0.6 and c.distinct <= 20 and c.distinct < max(3, c.n // 2)]
-    return (max(spoken, key=lambda c: c.event_words), "its values are words like view or purchase") if spoken else (None, "no column holds event types")
+    return (
+        (max(spoken, key=lambda c: c.event_words), "its values are words like view or purchase")
+        if spoken
+        else (None, "no column holds event types")
+    )
 
 
 def _fill_ids(chosen: dict[str, RoleGuess], free: dict[str, _Column], take: Any) -> None:
@@ -200,7 +213,7 @@ def _fill_ids(chosen: dict[str, RoleGuess], free: dict[str, _Column], take: Any)
 
 
 def _rating_like(c: _Column) -> bool:
-    return c.numeric and c.n > 30 and c.distinct <= 21 and c.distinct < 0.05 * c.n + 5 and -10 <= c.low and c.high <= 100
+    return c.numeric and c.n > 30 and c.distinct <= 21 and c.distinct < 0.05 * c.n + 5 and c.low >= -10 and c.high <= 100
 
 
 def _value(free: dict[str, _Column], names: dict[str, float], frame: pd.DataFrame) -> tuple[_Column | None, str]:
@@ -212,7 +225,9 @@ def _value(free: dict[str, _Column], names: dict[str, float], frame: pd.DataFram
         return best, "its name, and it holds numbers"
     graded = [c for c in numeric if _rating_like(c) and c.time is None]
     if graded:
-        return min(graded, key=lambda c: c.position), f"it holds few different numbers from {graded[0].low:g} to {graded[0].high:g}, like ratings"
+        return min(
+            graded, key=lambda c: c.position
+        ), f"it holds few different numbers from {graded[0].low:g} to {graded[0].high:g}, like ratings"
     rest = [c for c in numeric if c.time is None and re.fullmatch(r"column_\d+", c.name) and c.low >= 0]
     if rest:
         return min(rest, key=lambda c: c.position), "it is the remaining column of numbers"
@@ -224,7 +239,13 @@ def _times(column: str | None, frame: pd.DataFrame) -> tuple[str, str, str | Non
         return "auto", "", None, None, []
     found = guess_time(frame[column])
     if found is None:
-        return "s", f"The numbers in '{column}' look like positions, not dates: their order is used, the dates shown mean nothing.", None, None, []
+        return (
+            "s",
+            f"The numbers in '{column}' look like positions, not dates: their order is used, the dates shown mean nothing.",
+            None,
+            None,
+            [],
+        )
     first, last = time_range(frame[column], found.format)
     return found.format, found.note, first, last, []
 
@@ -258,44 +279,9 @@ def _events(source: Source, column: str | None) -> tuple[dict[str, int], dict[st
     events = dict(found)
     known = {e: event_weight(e) for e in events}
     unknown = [e for e, w in known.items() if w is None]
-    notes = [f"Event types {', '.join(map(repr, unknown[:5]))} are not known: each got weight 1. Please set what they are worth."] if unknown else []
+    notes = (
+        [f"Event types {', '.join(map(repr, unknown[:5]))} are not known: each got weight 1. Please set what they are worth."]
+        if unknown
+        else []
+    )
     return events, {e: 1.0 if w is None else w for e, w in known.items()}, notes
-
-
-def _feedback(column: str | None, frame: pd.DataFrame, has_events: bool) -> tuple[str, str, str, float | None]:
-    """(feedback, why, what the value is, threshold)."""
-    if column is None:
-        return "implicit", "There is no value column: every row counts as interest." if not has_events else "Events are weighted by their type.", "none", None
-    style = guess_numbers(frame[column])
-    text = frame[column].dropna()
-    if style and (style.decimal == "," or style.thousands):
-        text = text.str.replace(style.thousands, "", regex=False) if style.thousands else text
-        text = text.str.replace(",", ".", regex=False) if style.decimal == "," else text
-    numbers = _sane(pd.to_numeric(text, errors="coerce"))
-    low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 0.0)
-    distinct = int(numbers.nunique())
-    if PRICE_NAMES.search(column) and not RATING_NAMES.search(column):
-        return "implicit", f"'{column}' reads like a price, which says nothing about liking: every row counts as interest.", "price", None
-    rated = bool(RATING_NAMES.search(column)) and (high <= 100 or distinct <= 21)
-    halves = len(numbers) > 0 and bool(((numbers * 2) % 1 == 0).all())
-    graded = distinct > 1 and halves and distinct <= 21 and high <= 10 and low >= -10 and not COUNT_NAMES.search(column)
-    if (rated or graded) and distinct > 1 and not has_events:
-        return "explicit", f"'{column}' holds ratings from {low:g} to {high:g}.", "rating", _threshold(low, high)
-    if (rated and distinct <= 1) or (low < 0 and not COUNT_NAMES.search(column)):
-        return "implicit", f"'{column}' does not tell ratings apart: every row counts as interest.", "none", None
-    return "implicit", f"'{column}' counts something: larger means stronger interest.", "count", None
-
-
-def _sane(numbers: pd.Series) -> pd.Series:
-    """Without NaN, infinity and wild outliers (typing errors), which must not set the scale."""
-    finite = numbers[numbers.abs() <= 1e30]
-    return finite[finite.abs() <= 1e6 * max(1.0, float(finite.abs().median()))] if len(finite) else finite
-
-
-def _threshold(low: float, high: float) -> float:
-    """The usual cut: 4 of 5, 7 of 10, else three quarters up the scale."""
-    if high <= 5 and low >= 0 and high > 1:
-        return 4.0 if high > 3.5 else round(0.75 * high * 2) / 2
-    if 5 < high <= 10 and low >= 0:
-        return 7.0
-    return round((low + 0.7 * (high - low)) * 2) / 2

@@ -29,7 +29,12 @@ class Judged:
 
         index = pa.array(at)
         return replace(
-            self, user=self.user.take(index), item=self.item.take(index), value=self.value[at], time=self.time[at] if len(self.time) else self.time, reason=None
+            self,
+            user=self.user.take(index),
+            item=self.item.take(index),
+            value=self.value[at],
+            time=self.time[at] if len(self.time) else self.time,
+            reason=None,
         )
 
 

@@ -51,19 +51,30 @@ class IngestPlan(Params):
     """How to read a file into a dataset. `IngestPlan.from_guess(guess)` gives the suggested one."""
 
     columns: Columns
-    time_format: TimeFormat = param("auto", label="Time format", help="How the time column is written; 'auto' decides from the data and says so.")
+    time_format: TimeFormat = param(
+        "auto", label="Time format", help="How the time column is written; 'auto' decides from the data and says so."
+    )
     feedback: Literal["explicit", "implicit"] = param(
         "implicit", label="Feedback", help="Explicit: people gave ratings. Implicit: people did something (bought, watched, clicked)."
     )
     value_is: Literal["rating", "count", "price", "none"] = param(
-        "none", label="What the value means", help="A rating is kept as it is, a count becomes the strength of the interaction, a price is not used."
+        "none",
+        label="What the value means",
+        help="A rating is kept as it is, a count becomes the strength of the interaction, a price is not used.",
     )
     threshold: float | None = param(
-        None, label="Counts as liked from", help="Ratings at or above this count as liked. With implicit feedback, rows below it are left out."
+        None,
+        label="Counts as liked from",
+        help="Ratings at or above this count as liked. With implicit feedback, rows below it are left out.",
     )
-    event_weights: dict[str, float] = param({}, label="Weight per event type", help="How much each event type says about interest; 0 leaves it out.")
+    event_weights: dict[str, float] = param(
+        {}, label="Weight per event type", help="How much each event type says about interest; 0 leaves it out."
+    )
     half_life_days: float | None = param(
-        None, gt=0, label="Half-life in days", help="An interaction this much older than the newest counts half. Empty: all ages count the same."
+        None,
+        gt=0,
+        label="Half-life in days",
+        help="An interaction this much older than the newest counts half. Empty: all ages count the same.",
     )
     duplicates: Literal["last", "sum", "max", "count"] = param(
         "last", label="Same user and item twice", help="Keep the last, add the values up, keep the largest, or count the rows."

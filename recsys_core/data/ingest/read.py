@@ -6,6 +6,7 @@ length and 4; value and time take 12.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,11 @@ from ...context import RunContext
 from ...errors import WorkbenchError
 from .encode import IdEncoder
 from .judge import Judge, bad_rows
+from .opening import repaired
 from .plan import IngestPlan
 from .records import locate
 from .report import FILTERS, REASONS
-from .source import Source, byte_start, repaired, unreadable
+from .source import Source, byte_start, unreadable
 from .sql import connect, relation, trimmed
 from .values import EARLIEST, LARGEST, LATEST, NumberStyle, guess_numbers, number_sql, time_sql
 
@@ -90,9 +92,10 @@ def _read(source: Source, plan: IngestPlan, time_format: str | None, ctx: RunCon
             times.append(seen.time)
             n_rows += batch.num_rows
         refused = _reader_rejects(con, source)
-    user, user_ids = users.finish()
-    item, item_ids = items.finish()
-    rejects = _locate_rejects(source, plan, bad, refused)
+    with ThreadPoolExecutor(2) as pool:  # numpy and Arrow leave the interpreter free
+        user_codes, item_codes = pool.submit(users.finish), pool.submit(items.finish)
+        rejects = _locate_rejects(source, plan, bad, refused)
+        (user, user_ids), (item, item_ids) = user_codes.result(), item_codes.result()
     counts = rejects["reason"].str.replace(r" \(.*\)$", "", regex=True).value_counts()
     rows = Rows(
         user=user,
@@ -168,8 +171,8 @@ def _reader_rejects(con: Any, source: Source) -> pd.DataFrame:
     if source.form != "text":
         return empty
     found = con.execute(
-        "SELECT line_byte_position - 1 AS o, arg_min(error_type, coalesce(column_idx, 0)), arg_min(error_message, coalesce(column_idx, 0)), "
-        "left(any_value(csv_line), 500) FROM reject_errors GROUP BY o ORDER BY o"
+        "SELECT line_byte_position - 1 AS o, arg_min(error_type, coalesce(column_idx, 0)), "
+        "arg_min(error_message, coalesce(column_idx, 0)), left(any_value(csv_line), 500) FROM reject_errors GROUP BY o ORDER BY o"
     ).fetchall()
     width = len(source.columns)
     rows = []
@@ -197,7 +200,12 @@ def _locate_rejects(source: Source, plan: IngestPlan, bad: list[pd.DataFrame], r
     if source.form == "text" and (len(judged) or len(refused)):
         start = byte_start(source)
         lines, refused_lines = locate(
-            source.data_path, start, source.quoted, source.delimiter, judged["ordinal"].to_numpy(np.int64), refused["offset"].to_numpy(np.int64)
+            source.data_path,
+            start,
+            source.quoted,
+            source.delimiter,
+            judged["ordinal"].to_numpy(np.int64),
+            refused["offset"].to_numpy(np.int64),
         )
         lines, refused_lines = lines + source.skip_lines, refused_lines + source.skip_lines
     frames = [
@@ -209,12 +217,18 @@ def _locate_rejects(source: Source, plan: IngestPlan, bad: list[pd.DataFrame], r
                 "reason": judged["code"].map({code: reason for code, (_, reason) in REASONS.items()}).astype("object"),
             }
         ),
-        pd.DataFrame({"line": refused_lines, "column": "", "value": refused["text"].astype("object"), "reason": refused["reason"].astype("object")}),
+        pd.DataFrame(
+            {"line": refused_lines, "column": "", "value": refused["text"].astype("object"), "reason": refused["reason"].astype("object")}
+        ),
         pd.DataFrame([(r.line, "", r.text, r.reason) for r in source.refused], columns=["line", "column", "value", "reason"]),
     ]
     whole = pd.concat([f for f in frames if len(f)] or frames[:1], ignore_index=True).sort_values("line", kind="stable", ignore_index=True)
     original = [source.original_line(int(line)) for line in whole["line"]] if source.parts else None
     whole["file"] = [name for name, _ in original] if original else (source.member or source.name)
-    whole["line"] = [line for _, line in original] if original else whole["line"].astype("int64") + source.line_base * (source.form == "text" or source.has_line_column)
+    whole["line"] = (
+        [line for _, line in original]
+        if original
+        else whole["line"].astype("int64") + source.line_base * (source.form == "text" or source.has_line_column)
+    )
     whole["reason"] = whole["reason"].astype("str")
     return whole

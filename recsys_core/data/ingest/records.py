@@ -125,7 +125,9 @@ def _scan_lines(path: Path, start: int) -> Scan:
     return Scan(n_lines - n_blank, n_blank, True)
 
 
-def locate(path: Path, start: int, quoted: bool, delimiter: str, ordinals: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def locate(
+    path: Path, start: int, quoted: bool, delimiter: str, ordinals: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Physical line numbers (from 1 at byte `start`) of two kinds of records.
 
     offsets: sorted byte positions at or just before records the reader refused. ordinals: sorted numbers

@@ -16,12 +16,13 @@ from ...errors import DataError, WorkbenchError
 from ..dataset import Dataset
 from ..ids import IdMap
 from .guard import guarded
+from .opening import open_source
 from .plan import IngestPlan
 from .read import Rows, read_rows
 from .rejects import write_rejects
 from .report import IngestReport, JoinReport
 from .shape import Interactions, compact, decay, kcore, merge
-from .source import Source, open_source, unreadable
+from .source import Source, unreadable
 from .tables import column_hints, join_table
 from .values import TIME_LABELS, guess_time
 
@@ -99,7 +100,8 @@ def _ingest(
         made, core = kcore(made, len(rows.user_ids), len(rows.item_ids), plan.min_user, plan.min_item)
         if not len(made):
             raise DataError(
-                f"No interaction is left when every user needs {plan.min_user} and every item {plan.min_item}.", "Lower the fewest interactions."
+                f"No interaction is left when every user needs {plan.min_user} and every item {plan.min_item}.",
+                "Lower the fewest interactions.",
             )
     dataset, _ = _dataset(rows, made, plan, source)
     joins: dict[str, JoinReport | None] = {"item": None, "user": None}
@@ -177,10 +179,13 @@ def _refuse_empty(rows: Rows, n_read: int, source: Source) -> None:
             where = f"column '{first['column']}', " if first["column"] else ""
             shown = "" if pd.isna(first["value"]) or not first["value"] else f": {str(first['value'])[:60]!r}"
             raise DataError(
-                f"No row of '{source.name}' can be used: {n:,} of {n_read:,} have {_article(reason)} (first in {where}line {first['line']}{shown}).",
+                f"No row of '{source.name}' can be used: {n:,} of {n_read:,} have the fault '{reason}' "
+                f"(first in {where}line {first['line']}{shown}).",
                 "Check which column is which, the separator and the time format.",
             )
-        raise DataError(f"No row of '{source.name}' is left: all {n_read:,} were left out by the event weights or the threshold.", "Change them.")
+        raise DataError(
+            f"No row of '{source.name}' is left: all {n_read:,} were left out by the event weights or the threshold.", "Change them."
+        )
 
 
 def _refuse_single(rows: Rows, source: Source) -> None:
@@ -196,10 +201,6 @@ def _refuse_single(rows: Rows, source: Source) -> None:
             f"All rows of '{source.name}' have the same {side} '{str(ids[0])[:60]}': there is nothing to learn from.",
             f"Check which column is the {side}.",
         )
-
-
-def _article(reason: str) -> str:
-    return f"the fault '{reason}'"
 
 
 def _id_warnings(rows: Rows) -> list[str]:

@@ -10,6 +10,7 @@ from scipy import sparse
 from .report import KCoreReport
 
 SECONDS_PER_DAY = 86_400.0
+PACK_BITS = 62  # of an int64, sign and one to spare
 SMALLEST_WEIGHT = 1e-6  # a decayed interaction stays an interaction
 
 
@@ -82,7 +83,7 @@ def _sorted_pairs(rows: Interactions, n_users: int, n_items: int) -> tuple[np.nd
     """(sorted pair keys, the stable order that sorts them)."""
     key = rows.user.astype(np.int64) * n_items + rows.item
     place_bits = int(len(rows) - 1).bit_length()
-    if int(n_users * n_items).bit_length() + place_bits < 63:
+    if int(n_users * n_items).bit_length() + place_bits <= PACK_BITS:
         # Pair and place in one number: a plain sort, several times as fast as any argsort, gives both.
         key <<= place_bits
         key |= np.arange(len(rows))
@@ -115,7 +116,12 @@ def kcore(rows: Interactions, n_users: int, n_items: int, min_user: int, min_ite
         rounds += 1
     users_left, items_left = len(np.unique(rows.user)), len(np.unique(rows.item))
     report = KCoreReport(
-        min_user=min_user, min_item=min_item, rounds=rounds, users=users_before - users_left, items=items_before - items_left, rows=n_rows - len(rows)
+        min_user=min_user,
+        min_item=min_item,
+        rounds=rounds,
+        users=users_before - users_left,
+        items=items_before - items_left,
+        rows=n_rows - len(rows),
     )
     return rows, report
 

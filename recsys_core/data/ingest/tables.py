@@ -10,8 +10,9 @@ import pandas as pd
 
 from ...errors import DataError, WorkbenchError
 from ..ids import IdMap
+from .opening import repaired
 from .report import JoinReport
-from .source import Source, repaired, unreadable
+from .source import Source, unreadable
 from .sql import connect, relation, trimmed
 from .vocabulary import name_score
 
@@ -128,7 +129,9 @@ def _warnings(report: JoinReport, keys: pd.Series, ids: IdMap, side: str) -> lis
     said = []
     if report.rows_joined == 0:
         near = _near_miss(keys, ids)
-        said.append(f"No row of the {side} table '{report.table}' has an id that occurs in the interactions (by column '{report.id_column}').{near}")
+        said.append(
+            f"No row of the {side} table '{report.table}' has an id that occurs in the interactions (by column '{report.id_column}').{near}"
+        )
     elif report.ids_without_row > 0.1 * report.ids:
         said.append(f"{report.ids_without_row:,} of {report.ids:,} {side}s have no row in '{report.table}'.")
     if report.rows_duplicated:
@@ -145,4 +148,8 @@ def _near_miss(keys: pd.Series, ids: IdMap) -> str:
         return values.astype("str").str.strip().str.lower().str.replace(r"\.0$", "", regex=True).str.lstrip("0")
 
     meet = len(set(bare(keys).tolist()) & set(bare(pd.Series(ids.ids)).tolist()))
-    return f" {meet:,} would match if leading zeros, a trailing '.0' or letter case were ignored: write them the same way in both files." if meet else ""
+    return (
+        f" {meet:,} would match if leading zeros, a trailing '.0' or letter case were ignored: write them the same way in both files."
+        if meet
+        else ""
+    )

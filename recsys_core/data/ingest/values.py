@@ -64,7 +64,11 @@ def _guess_epoch(numbers: pd.Series) -> TimeGuess | None:
         if low <= middle < high:
             return TimeGuess(unit, f"Times were read as {TIME_LABELS[unit]}.")
     whole = (numbers % 1 == 0).all()
-    if whole and 19000101 <= middle <= 21001231 and numbers.astype("int64").astype(str).str.match(r"^\d{4}(0[1-9]|1[0-2])([0-2]\d|3[01])$").mean() > 0.9:
+    if (
+        whole
+        and 19000101 <= middle <= 21001231
+        and numbers.astype("int64").astype(str).str.match(r"^\d{4}(0[1-9]|1[0-2])([0-2]\d|3[01])$").mean() > 0.9
+    ):
         return TimeGuess("iso", "Times were read as dates written YYYYMMDD.")
     return None
 
@@ -83,11 +87,15 @@ def _formats(order: str) -> list[str]:
     for sep in "/.- ":
         first, second = ("%d", "%m") if order == "dayfirst" else ("%m", "%d")
         days += [f"{first}{sep}{second}{sep}%Y", f"{first}{sep}{second}{sep}%y"]
-    return [day + clock for clock in _CLOCKS for day in (*days, *_NAMED_DATES)] + ["%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %Z"]
+    return [day + clock for clock in _CLOCKS for day in (*days, *_NAMED_DATES)] + [
+        "%a %b %d %H:%M:%S %Y",
+        "%a %b %d %H:%M:%S %z %Y",
+        "%a, %d %b %Y %H:%M:%S %Z",
+    ]
 
 
 def time_sql(text: str, time_format: str, sample: pd.Series | None = None) -> str:
-    """SQL giving BIGINT UTC seconds of a text expression, NULL where it cannot be read; the caller refuses what lies outside EARLIEST … LATEST."""
+    """SQL giving BIGINT UTC seconds of a text, NULL where it cannot be read; the caller refuses what lies beyond EARLIEST, LATEST."""
     if time_format in ("s", "ms", "us"):
         per_second = {"s": 1, "ms": 1000, "us": 1_000_000}[time_format]
         seconds = f"TRY_CAST({text} AS BIGINT)"
@@ -142,7 +150,14 @@ def guess_numbers(column: pd.Series) -> NumberStyle | None:
     text = text[text != ""]
     if not len(text):
         return None
-    styles = (NumberStyle(), NumberStyle(",", ""), NumberStyle(".", ","), NumberStyle(",", "."), NumberStyle(".", " "), NumberStyle(".", "'"))
+    styles = (
+        NumberStyle(),
+        NumberStyle(",", ""),
+        NumberStyle(".", ","),
+        NumberStyle(",", "."),
+        NumberStyle(".", " "),
+        NumberStyle(".", "'"),
+    )
     shares = [float(text.str.match(_pattern(style)).mean()) for style in styles]
     # "1,234" fits two styles: groups of three everywhere mean thousands, anything else a decimal comma.
     if shares[2] > shares[0] and shares[2] >= shares[1] and text.str.contains(",").any():
@@ -153,7 +168,11 @@ def guess_numbers(column: pd.Series) -> NumberStyle | None:
 
 def _pattern(style: NumberStyle) -> re.Pattern[str]:
     dot = re.escape(style.decimal)
-    body = rf"\d{{1,3}}(?:{re.escape(style.thousands)}\d{{3}})*(?:{dot}\d+)?" if style.thousands else rf"(?:\d+(?:{dot}\d*)?|{dot}\d+)(?:[eE][-+]?\d+)?"
+    body = (
+        rf"\d{{1,3}}(?:{re.escape(style.thousands)}\d{{3}})*(?:{dot}\d+)?"
+        if style.thousands
+        else rf"(?:\d+(?:{dot}\d*)?|{dot}\d+)(?:[eE][-+]?\d+)?"
+    )
     return re.compile(rf"^[-+]?{body}$")
 
 
