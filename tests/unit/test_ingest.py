@@ -87,6 +87,19 @@ def test_feedback_is_guessed_from_the_values(write, values, feedback, value_is, 
     assert (guess.feedback, guess.value_is, guess.threshold) == (feedback, value_is, threshold)
 
 
+def test_a_nameless_category_id_beside_events_is_no_value(write):
+    rows = [(k % 50, 2268318 + k % 40, 2520377 + k % 9, ("pv", "buy", "cart", "fav")[k % 4], 1511544070 + k) for k in range(300)]
+    guess = guess_columns(open_source(write("\n".join(",".join(map(str, row)) for row in rows))))
+    assert {r: g.column for r, g in guess.roles.items()} == {
+        "user": "column_1",
+        "item": "column_2",
+        "value": None,
+        "event": "column_4",
+        "time": "column_5",
+    }
+    assert guess.event_weights == {"pv": 1, "buy": 5, "cart": 3, "fav": 3}
+
+
 def test_a_price_is_not_a_strength(write):
     guess = guess_columns(open_source(write(table([(f"u{k % 9}", f"i{k}", k * 3.17) for k in range(300)], "user,item,price"))))
     assert (guess.feedback, guess.value_is) == ("implicit", "price")

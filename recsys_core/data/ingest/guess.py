@@ -102,7 +102,7 @@ def guess_columns(source: Source) -> Guess:
         take(role, *_by_name(free, scores[role], scores, role))
     take("event", *_event(free, scores["event"]))
     _fill_ids(chosen, free, take)
-    take("value", *_value(free, scores["value"], frame))
+    take("value", *_value(free, scores["value"], chosen["event"].column is not None))
     time_format, time_note, first, last, notes = _times(chosen["time"].column, frame)
     events, weights, more = _events(source, chosen["event"].column)
     notes += more
@@ -216,7 +216,7 @@ def _rating_like(c: _Column) -> bool:
     return c.numeric and c.n > 30 and c.distinct <= 21 and c.distinct < 0.05 * c.n + 5 and c.low >= -10 and c.high <= 100
 
 
-def _value(free: dict[str, _Column], names: dict[str, float], frame: pd.DataFrame) -> tuple[_Column | None, str]:
+def _value(free: dict[str, _Column], names: dict[str, float], has_events: bool) -> tuple[_Column | None, str]:
     numeric = [c for c in free.values() if c.numeric and c.filled > 0.3]
     named = [c for c in numeric if names[c.name] >= 0.5]
     if named:
@@ -228,7 +228,8 @@ def _value(free: dict[str, _Column], names: dict[str, float], frame: pd.DataFram
         return min(
             graded, key=lambda c: c.position
         ), f"it holds few different numbers from {graded[0].low:g} to {graded[0].high:g}, like ratings"
-    rest = [c for c in numeric if c.time is None and re.fullmatch(r"column_\d+", c.name) and c.low >= 0]
+    # Without a name, large numbers are rather the ids of something else, and events have their own weights.
+    rest = [c for c in numeric if c.time is None and re.fullmatch(r"column_\d+", c.name) and 0 <= c.low <= 100 and not has_events]
     if rest:
         return min(rest, key=lambda c: c.position), "it is the remaining column of numbers"
     return None, "no column holds ratings, counts or prices"

@@ -212,7 +212,7 @@ def repaired(source: Source, folder: Path | None = None) -> Source:
     n_rows, n_blank, refused = repair(
         source.data_path, out, delimiter=source.delimiter, n_columns=len(source.columns), skip_lines=source.skip_lines
     )
-    note = "Some quotes do not follow the rules of CSV: the file was read line by line, and rows with an unclosed quote were rejected."
+    note = "Some quotes do not follow the rules of CSV: the file was read line by line, so that an unclosed quote costs only its own row."
     return replace(
         source,
         form="parquet",

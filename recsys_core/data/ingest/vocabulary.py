@@ -6,24 +6,44 @@ import re
 
 ROLES = ("user", "item", "value", "event", "time")
 
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# fmt: off
 # role -> words; earlier words are surer. Compared with the header's own words, joined and one by one.
 NAMES: dict[str, tuple[str, ...]] = {
-    "user": tuple(
-        ["user", "userid", "uid", "usr", "username", "visitor", "visitorid", "customer", "customerid", "client", "clientid", "member", "memberid", "reviewer", "reviewerid", "account", "accountid", "buyer", "shopper", "session", "sessionid", "person", "reader", "listener", "viewer", "player", "student", "household", "cookie", "device", "author", "utilisateur", "benutzer", "nutzer", "kunde", "kundennr", "usuario", "cliente", "utente", "gebruiker", "klant", "kullanici", "uzytkownik", "пользователь", "клиент", "用户", "用户id", "会员", "客户", "使用者", "ユーザー", "顧客", "사용자"]
-    ),
-    "item": tuple(
-        ["item", "itemid", "iid", "movie", "movieid", "film", "filmid", "product", "productid", "sku", "asin", "isbn", "book", "bookid", "article", "articleid", "artist", "artistid", "song", "songid", "track", "trackid", "album", "video", "videoid", "anime", "animeid", "game", "gameid", "app", "business", "businessid", "venue", "place", "poi", "location", "restaurant", "recipe", "recipeid", "course", "courseid", "job", "jobid", "news", "newsid", "stockcode", "goods", "goodsid", "merchant", "content", "contentid", "page", "url", "ad", "adid", "offer", "hotel", "show", "produit", "artikel", "produkt", "articulo", "producto", "pelicula", "prodotto", "urun", "товар", "фильм", "商品", "商品id", "物品", "电影", "影片", "书籍", "作品", "アイテム", "상품"]
-    ),
-    "value": tuple(
-        ["rating", "ratings", "stars", "star", "score", "overall", "grade", "bookrating", "plays", "playcount", "plays_count", "listens", "views", "clicks", "count", "counts", "cnt", "freq", "frequency", "weight", "qty", "quantity", "amount", "units", "hours", "minutes", "watchtime", "playtime", "price", "revenue", "total", "value", "preference", "note", "bewertung", "anzahl", "menge", "calificacion", "puntuacion", "cantidad", "voto", "quantita", "puan", "оценка", "рейтинг", "количество", "评分", "得分", "次数", "数量", "分数", "評価", "평점"]
-    ),
-    "event": tuple(
-        ["event", "eventtype", "action", "actiontype", "behavior", "behaviour", "behaviortype", "type", "interaction", "interactiontype", "activity", "verb", "evenement", "ereignis", "evento", "accion", "действие", "событие", "行为", "行为类型", "事件", "行動"]
-    ),
-    "time": tuple(
-        ["timestamp", "time", "ts", "date", "datetime", "when", "day", "eventtime", "createdat", "created", "updatedat", "unixtime", "unixreviewtime", "reviewtime", "ratedat", "orderdate", "invoicedate", "purchasedate", "watchedat", "playedat", "epoch", "horodatage", "datum", "zeit", "zeitstempel", "fecha", "hora", "data", "ora", "tarih", "дата", "время", "时间", "时间戳", "日期", "日時", "日付", "날짜", "시간"]
-    ),
+    "user": _names("""
+        user userid uid usr username visitor visitorid customer customerid client clientid member memberid reviewer reviewerid
+        account accountid buyer shopper session sessionid person reader listener viewer player student household cookie device
+        author utilisateur benutzer nutzer kunde kundennr usuario cliente utente gebruiker klant kullanici uzytkownik
+        пользователь клиент 用户 用户id 会员 客户 使用者 ユーザー 顧客 사용자
+    """),
+    "item": _names("""
+        item itemid iid movie movieid film filmid product productid sku asin isbn book bookid article articleid artist artistid
+        song songid track trackid album video videoid anime animeid game gameid app business businessid venue place poi location
+        restaurant recipe recipeid course courseid job jobid news newsid stockcode goods goodsid merchant content contentid page
+        url ad adid offer hotel show produit artikel produkt articulo producto pelicula prodotto urun товар фильм 商品 商品id 物品 电影
+        影片 书籍 作品 アイテム 상품
+    """),
+    "value": _names("""
+        rating ratings stars star score overall grade bookrating plays playcount plays_count listens views clicks count counts
+        cnt freq frequency weight qty quantity amount units hours minutes watchtime playtime price revenue total value
+        preference note bewertung anzahl menge calificacion puntuacion cantidad voto quantita puan оценка рейтинг количество 评分
+        得分 次数 数量 分数 評価 평점
+    """),
+    "event": _names("""
+        event eventtype action actiontype behavior behaviour behaviortype type interaction interactiontype activity verb
+        evenement ereignis evento accion действие событие 行为 行为类型 事件 行動
+    """),
+    "time": _names("""
+        timestamp time ts date datetime when day eventtime createdat created updatedat unixtime unixreviewtime reviewtime
+        ratedat orderdate invoicedate purchasedate watchedat playedat epoch horodatage datum zeit zeitstempel fecha hora data
+        ora tarih дата время 时间 时间戳 日期 日時 日付 날짜 시간
+    """),
 }
+# fmt: on
 COUNT_NAMES = re.compile(
     r"play|listen|view|click|count|cnt|freq|qty|quant|units|hours|minutes|time|amount|menge|anzahl|cantidad|количество|次数|数量|weight",
     re.I,
