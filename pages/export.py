@@ -1,7 +1,35 @@
-"""Export."""
+"""Export: lists of a trained recommender as a file, for chosen users and items."""
 
-from ui import navigation
-from ui.components import dataset_picker, page_header
+import streamlit as st
 
-page_header(*navigation.PAGES["export"][::2])
-dataset_picker()
+from ui import state
+from ui.components import dataset_picker, empty_state, page_header, run_picker
+from ui.errors import error_box
+from ui.export_choice import best_first, figure, request_form
+from ui.export_files import exports_card, preview_card
+from ui.jobs import job_list, jobs_of
+from ui.text import ago, md
+
+page_header("Export", "Download recommendations for your users: everybody, a list, or a segment.")
+dataset_id = dataset_picker(need="There is nothing to export yet: bring in a file first, or try the sample data on Home.")
+if not dataset_id:
+    st.stop()
+runs = state.workspace().runs(dataset_id)
+if not runs:
+    empty_state("No results yet", "Train a recommender on this dataset first.", "Train recommenders", "train", dataset=dataset_id)
+    st.stop()
+runs = best_first(runs)
+run_id = run_picker(runs, key=f"export-run-{dataset_id}", label="Recommender")
+run = next(run for run in runs if run.id == run_id)
+st.caption(f"{md(run.manifest.get('label', run.model_key))} · trained {ago(run.created)}{md(figure(run))}")
+try:
+    request = request_form(dataset_id, run)
+except Exception as error:
+    error_box(error)
+    request = None
+if request is not None:
+    preview_card(dataset_id, run, request)
+if jobs_of(dataset=dataset_id, kinds=("export",)):
+    st.subheader("Jobs", anchor=False)
+    job_list("export-jobs", dataset=dataset_id, kinds=("export",), keep=2)
+exports_card(runs)
