@@ -95,10 +95,7 @@ def list_length(view: View) -> None:
     first, last = (pick(ends, key=lambda n, i=i: ends[n][i]) for i in (0, 1))
     who = f"{md(first)} leads in short and in long lists" if first == last else f"{md(first)} leads in short lists, {md(last)} in long ones"
     title = f"Does the order change with the list length? {who}" if len(series) > 1 else f"{md(label)} by list length"
-    about = metric_class(view.key)
-    charts.show(
-        compare_charts.curves(series, "List length k", f"{label}@k"), title, key="list-length", note=md(about.help) if about else ""
-    )
+    charts.show(compare_charts.curves(series, "List length k", f"{label}@k"), title, key="list-length")
 
 
 def beyond_accuracy(view: View) -> None:
