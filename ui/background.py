@@ -14,7 +14,10 @@ from recsys_core.errors import WorkbenchError
 
 log = logging.getLogger("workbench.ui")
 # What pages need, imported before the first visitor (never torch, implicit or scikit-learn).
-WARM = ("pandas", "pyarrow", "plotly.graph_objects", "scipy.sparse", "ui.components", "ui.charts", "ui.forms", "ui.jobs")
+WARM = (
+    *("pandas", "pyarrow.parquet", "plotly.graph_objects", "scipy.sparse", "scipy.special", "recsys_core.evaluation"),
+    *("ui.components", "ui.charts", "ui.forms", "ui.jobs", "ui.train_submit", "ui.compare_views", "ui.compare_table"),
+)
 
 
 @asynccontextmanager
@@ -25,7 +28,8 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     from recsys_core import registry
     from ui import state
 
-    registry.all_of("model")
+    for kind in ("model", "metric", "splitter"):
+        registry.all_of(kind)
     dispatcher = state.dispatcher()
     threading.Thread(target=_warm_scorer, args=(state.scorer(),), name="warm-scorer", daemon=True).start()
     gc.collect()
