@@ -132,8 +132,10 @@ def _label_places(points: Sequence[tuple[float, float]], named: Sequence[int]) -
         crowd = np.array([*np.delete(spots, n, axis=0), *taken]).reshape(-1, 2)
 
         def free(place: str, n: int = n, crowd: np.ndarray = crowd) -> float:
+            across = spots[n, 0] + offsets[place][0]
+            inside = 0.0 if offsets[place][0] and not 0.15 < across < 0.85 else 1.0  # a name beside an outer point would be cut off
             away = np.abs(crowd - (spots[n] + offsets[place])) / (0.16, 0.05)
-            return float(np.minimum(away.max(axis=1), 1).min()) if len(crowd) else 1.0
+            return inside * (float(np.minimum(away.max(axis=1), 1).min()) if len(crowd) else 1.0)
 
         out[n] = max(offsets, key=free)  # the first of the freest
         taken.append(spots[n] + offsets[out[n]])

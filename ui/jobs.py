@@ -7,8 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from . import charts, state
-from .errors import action, guarded, notify
+from recsys_core import registry
+from recsys_core.errors import NotFound
+
+from . import charts, navigation, state
+from .errors import action, guarded
 from .text import ago, count, duration, md, number
 
 UNTOLD = ("learning_rate", "samples_per_second")  # in the log and the curves, of no use in one line
@@ -94,15 +97,28 @@ def _job(job: Any, key: str) -> None:
                 st.button("Cancel", key=f"{key}-cancel-{job.id}", icon=":material/stop_circle:", on_click=_cancel, args=(job.id, job.title))
             elif job.state != "done":
                 st.button("Run again", key=f"{key}-again-{job.id}", icon=":material/replay:", on_click=_retry, args=(job.id,))
+            elif job.kind == "train" and state.workspace().has_run(job.run_id):
+                navigation.link("compare", "See its result", dataset=job.spec.payload.get("dataset"), runs=[job.run_id])
         if job.state == "running":
             _progress(job, key)
         elif job.ended:
             took = "" if job.seconds is None else f" · took {duration(job.seconds)}"
-            st.caption(f"{md(job.reason)} " * bool(job.reason) + f"{ago(job.finished or job.submitted)}{took}")
+            st.caption(f"{md(job.reason)} " * bool(job.reason) + f"{_judged_how(job)}{ago(job.finished or job.submitted)}{took}")
         if job.state in ("failed", "interrupted", "running"):
             log = st.expander("Log", key=f"{key}-log-{job.id}", on_change="rerun", icon=":material/article:")
             if log.open:
                 log.code(job.log() or "Nothing was written yet.", language=None, height=260)
+
+
+def _judged_how(job: Any) -> str:
+    """Of a training job: its split and seed, which tell apart jobs of the same model; Markdown."""
+    if job.kind != "train":
+        return ""
+    try:
+        rule = registry.get("splitter", str(job.spec.payload.get("split"))).label
+    except NotFound:
+        rule = str(job.spec.payload.get("split"))
+    return f"{md(rule)}, seed {md(job.spec.payload.get('seed'))} · "
 
 
 def _progress(job: Any, key: str) -> None:
@@ -117,6 +133,7 @@ def _progress(job: Any, key: str) -> None:
         parts.append(f"about {duration(now['seconds_left'])} left")
     st.progress(fraction, text=md(" · ".join(parts)))
     curve = [step for step in job.curve() if isinstance(step.get("loss"), int | float)]
+    curve = [step for step in curve if step.get("stage") == curve[-1].get("stage")]  # a second fit starts its own line
     if len(curve) > 1:
         points = ([step["epoch"] for step in curve], [step["loss"] for step in curve])
         fig = charts.lines({"Loss": points}, "Epoch", "Training loss", markers=False, height=150)
@@ -126,7 +143,7 @@ def _progress(job: Any, key: str) -> None:
 @action
 def _cancel(job_id: str, title: str) -> None:
     state.queue().cancel(job_id)
-    notify(f"Cancelled: {md(title, 70)}.", "info")
+    st.toast(f"Cancelled: {md(title, 70)}.", icon=":material/stop_circle:")  # a notice would move the page
 
 
 @action

@@ -47,7 +47,7 @@ class Offer:
 
 
 def cost_text(seconds: float, memory_bytes: int) -> str:
-    time = "under 2 s" if seconds < 2 else f"about {duration(round(seconds))}"
+    time = "under 2 s" if seconds < 2 else f"about {round(seconds)} s" if seconds < 10 else f"about {duration(seconds)}"
     return f"{time} · {size(memory_bytes)} of memory"
 
 

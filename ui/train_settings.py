@@ -152,7 +152,7 @@ def _fusion_form(offers: dict[str, Offer], partners: Sequence[Any], before: Sequ
             for part in parts:
                 weights.append(
                     st.number_input(
-                        f"Weight of {md(names[part], 50)}",
+                        f"Weight of {md(names[part].rpartition(' (')[0], 50)}",
                         min_value=0.0,
                         value=1.0,
                         step=0.1,

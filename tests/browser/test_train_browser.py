@@ -77,6 +77,7 @@ def test_choose_train_refresh_and_read_the_leaderboard(app, page, sample) -> Non
     expect(jobs.get_by_text(FIRST).first).to_be_visible()
     _await(lambda: all(job.state == "done" for job in queue.jobs()), 120, "the jobs did not end")
     expect(jobs.get_by_text("Done")).to_have_count(2, timeout=15_000)
+    expect(jobs.get_by_role("link", name="See its result")).to_have_count(2)
     page.get_by_role("link", name="Compare 2 results").click()
     expect(page.get_by_role("heading", name="Leaderboard")).to_be_visible()
     app.settle(page)
