@@ -11,6 +11,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FIRST = "Most popular"
 
 
+PLACE = """() => Math.round(document.querySelector('.st-key-models').getBoundingClientRect().top
+    + document.querySelector('[data-testid="stMain"]').scrollTop)"""
+
+
 def _workspace(app):
     from recsys_core.jobs import JobQueue
     from recsys_core.store import Workspace
@@ -114,6 +118,7 @@ def test_a_running_job_is_cancelled_within_two_seconds_and_its_process_is_gone(a
     name.fill("being typed")
     page.wait_for_timeout(2500)  # two polls of the job list
     expect(name).to_have_value("being typed")
+    before = page.evaluate(PLACE)
     begin = time.monotonic()
     box.get_by_role("button", name="Cancel").click()
     _await(lambda: queue.job(job_id).state == "cancelled", 10, "the job was not cancelled")
@@ -122,6 +127,8 @@ def test_a_running_job_is_cancelled_within_two_seconds_and_its_process_is_gone(a
     _await(lambda: not _alive(pid), 2, "its process still holds memory")
     expect(box.get_by_text("Cancelled")).to_be_visible(timeout=15_000)
     expect(box.get_by_role("button", name="Run again")).to_be_visible()
+    app.settle(page)
+    assert page.evaluate(PLACE) == before, "what is above the jobs stays where it is"
 
 
 def test_the_page_does_not_move_while_a_job_runs(app, page, sample) -> None:
@@ -133,13 +140,12 @@ def test_the_page_does_not_move_while_a_job_runs(app, page, sample) -> None:
     _await(lambda: any(job.train_spec.model == "ease" for job in queue.jobs()), 20, "the click queued nothing")
     app.settle(page)
     page.wait_for_timeout(500)
-    place = "() => Math.round(document.querySelector('.st-key-models').getBoundingClientRect().top)"
-    before = page.evaluate(place)
+    before = page.evaluate(PLACE)
     seen = set()
     end = time.monotonic() + 90
     while queue.jobs(["queued", "running"]) and time.monotonic() < end:
-        seen.add(page.evaluate(place))
+        seen.add(page.evaluate(PLACE))
         page.wait_for_timeout(250)
     page.wait_for_timeout(2500)
     app.settle(page)
-    assert seen | {page.evaluate(place)} == {before}
+    assert seen | {page.evaluate(PLACE)} == {before}
