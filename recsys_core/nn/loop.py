@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ..context import RunContext
 from ..errors import WorkbenchError
+from .averaging import AveragedWeights
 from .batches import IndexBatches
 from .runtime import cpu_threads, seeded
 
@@ -24,6 +26,7 @@ class TrainSettings:
 
     warmup_steps: the learning rate rises linearly over them. clip_norm: largest gradient norm; 0 = no clipping.
     min_delta: a smaller rise of the validation score is not an improvement.
+    averaging: decay of the moving average of the weights that is validated and kept; 0 = the weights themselves.
     """
 
     epochs: int
@@ -35,6 +38,7 @@ class TrainSettings:
     patience: int = 0
     validate_every: int = 1
     min_delta: float = 0.0
+    averaging: float = 0.0
 
 
 @dataclass
@@ -77,23 +81,25 @@ def train(
     optimizer = make_optimizer(network, settings)
     result = Trained(settings.epochs, None, False)
     best: dict[str, Tensor] | None = None
+    averaged = AveragedWeights(network, settings.averaging) if settings.averaging else None
     misses, started = 0, time.monotonic()
     with cpu_threads(ctx.n_threads):
         for epoch in range(1, settings.epochs + 1):
             with seeded(ctx.seed_for(f"training/epoch {epoch}"), device):
-                record = _epoch(network, batches, loss, optimizer, settings, ctx, epoch, started)
+                record = _epoch(network, batches, loss, optimizer, averaged, settings, ctx, epoch, started)
             due = epoch % settings.validate_every == 0 or epoch == settings.epochs
             if validate is not None and due:
                 network.eval()
-                with torch.no_grad():
+                with torch.no_grad(), averaged.applied() if averaged else nullcontext():
                     score = float(validate())
+                    gain = (score - (result.best_score or 0.0)) * (1 if larger_is_better else -1)
+                    better = result.best_score is None or gain > settings.min_delta
+                    if better:
+                        best = {name: value.detach().clone() for name, value in network.state_dict().items()}
                 record[metric] = score
-                gain = (score - (result.best_score or 0.0)) * (1 if larger_is_better else -1)
-                if result.best_score is None or gain > settings.min_delta:
-                    result.best_epoch, result.best_score, misses = epoch, score, 0
-                    best = {name: value.detach().clone() for name, value in network.state_dict().items()}
-                else:
-                    misses += 1
+                misses = 0 if better else misses + 1
+                if better:
+                    result.best_epoch, result.best_score = epoch, score
             result.history.append({"epoch": epoch, **record})
             left = (time.monotonic() - started) / epoch * (settings.epochs - epoch)
             ctx.report("training", epoch / settings.epochs, epoch=epoch, epochs=settings.epochs, metrics=record, seconds_left=left)
@@ -102,6 +108,8 @@ def train(
                 break
     if best is not None:
         network.load_state_dict(best)
+    elif averaged:
+        averaged.copy_in(averaged.average)
     network.eval()
     return result
 
@@ -111,6 +119,7 @@ def _epoch(
     batches: IndexBatches,
     loss: Callable[[Tensor, int], Tensor],
     optimizer: torch.optim.Optimizer,
+    averaged: AveragedWeights | None,
     settings: TrainSettings,
     ctx: RunContext,
     epoch: int,
@@ -134,6 +143,8 @@ def _epoch(
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         optimizer.step()
+        if averaged:
+            averaged.update()
         total += value.detach() * len(index)
         now = time.monotonic()
         if now - reported > SECONDS_BETWEEN_REPORTS:

@@ -288,3 +288,37 @@ def test_a_device_that_is_not_there_is_refused_in_words():
     if not torch.cuda.is_available():
         with pytest.raises(Unsupported, match="not available"):
             find_device("cuda")
+
+
+def test_averaged_weights_by_hand_and_put_back():
+    from recsys_core.nn.averaging import AveragedWeights
+
+    network = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        network.weight.fill_(0.0)
+    averaged = AveragedWeights(network, 0.5)
+    expected = 0.0
+    for step, value in enumerate((1.0, 2.0, 3.0), start=1):
+        with torch.no_grad():
+            network.weight.fill_(value)
+        averaged.update()
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+    with averaged.applied():
+        assert network.weight.item() == pytest.approx(expected)
+    assert network.weight.item() == 3.0
+
+
+def test_training_validates_and_keeps_the_average():
+    """With plain gradient steps of -1 the weight walks 0, -1, -2 …; what is kept lags behind it."""
+    seen, kept = [], []
+    for validate in (True, False):
+        network = nn.Linear(1, 1, bias=False)
+        with torch.no_grad():
+            network.weight.fill_(0.0)
+        score = (lambda n=network: seen.append(n.weight.item()) or -n.weight.item()) if validate else None
+        settings = TrainSettings(5, 1.0, optimizer="sgd", averaging=0.9)
+        train(network, IndexBatches(1, 1), lambda index, step, n=network: n.weight.sum(), settings, ONE, validate=score)
+        assert -5 < network.weight.item() < 0
+        kept.append(network.weight.item())
+    assert kept[0] == pytest.approx(kept[1]) == pytest.approx(seen[-1]), "validated or not, the last average is the best here"

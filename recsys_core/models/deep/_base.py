@@ -39,11 +39,11 @@ class TrainingParams(Params):
         help="How often the model goes through the data. Training stops earlier when the validation lists no longer improve.",
     )
     patience: int = param(
-        10,
+        20,
         ge=0,
         le=500,
-        fast=4,
-        thorough=25,
+        fast=6,
+        thorough=40,
         label="Patience",
         help="Stop after this many passes without a better validation result. 0 = never stop early.",
         advanced=True,
@@ -71,6 +71,14 @@ class TrainingParams(Params):
         label="Weight decay",
         help="Pulls all weights towards zero; raise it when the validation result falls while the loss still improves.",
         tune=(1e-7, 1e-2, "log"),
+        advanced=True,
+    )
+    averaging: float = param(
+        0.0,
+        ge=0,
+        lt=1,
+        label="Averaging of the weights",
+        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.99 = over some 100 steps.",
         advanced=True,
     )
 
@@ -107,7 +115,7 @@ class DeepRecommender(Recommender):
         with seeded(ctx.seed_for("weights")):
             self.network = self._build(data.n_users, data.n_items).to(device)
         batches, loss = self._objective(data, device)
-        settings = TrainSettings(p.epochs, p.learning_rate, p.weight_decay, patience=p.patience)
+        settings = TrainSettings(p.epochs, p.learning_rate, p.weight_decay, patience=p.patience, averaging=p.averaging)
         validate = None
         if validation is not None and len(validation.users):
             sample = validation.sample(VALIDATION_USERS, ctx.rng("validation users"))

@@ -20,7 +20,26 @@ if TYPE_CHECKING:
     from ...nn.batches import IndexBatches
 
 
+HIDDEN_FROM_USERS = 20_000  # with fewer, hidden layers have too little to learn from
+
+
 class MultVAEParams(TrainingParams):
+    learning_rate: float | Literal["auto"] = param(
+        "auto",
+        gt=0,
+        le=1,
+        label="Learning rate",
+        help="Size of each learning step. Automatic: 0.003 for the linear network, 0.001 for the one with hidden layers.",
+        tune=(1e-4, 1e-2, "log"),
+    )
+    averaging: float = param(
+        0.99,
+        ge=0,
+        lt=1,
+        label="Averaging of the weights",
+        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.99 = over some 100 steps.",
+        advanced=True,
+    )
     hidden: int | Literal["auto"] = param(
         "auto",
         ge=4,
@@ -37,8 +56,15 @@ class MultVAEParams(TrainingParams):
         help="How many numbers describe one user's taste. Automatic: by the number of users and items.",
         tune=(16, 512, "log"),
     )
+    network: Literal["linear", "hidden"] | Literal["auto"] = param(
+        "auto",
+        label="Network",
+        help="hidden: one more layer between history and taste and between taste and scores, as in the paper; "
+        "linear: none, which learns faster and ranks better on small data. Automatic: linear below 20,000 users.",
+        advanced=True,
+    )
     dropout: float = param(
-        0.5,
+        0.4,
         ge=0,
         lt=1,
         label="History hidden while learning",
@@ -46,7 +72,7 @@ class MultVAEParams(TrainingParams):
         tune=(0.1, 0.8, "linear"),
     )
     beta: float = param(
-        0.5,
+        0.7,
         ge=0,
         le=10,
         label="Strength of smoothing (beta)",
@@ -64,25 +90,26 @@ class MultVAEParams(TrainingParams):
 
 
 def _network(n_items: int, hidden: int, latent: int, dropout: float) -> nn.Module:
+    """hidden = 0: no hidden layers."""
     import torch
     from torch import nn
 
     from ...nn.blocks import MLP, BagOfItems
 
     class MultVAENet(nn.Module):
-        """history -> tanh(hidden) -> mean, log-variance of the taste -> tanh(hidden) -> logits of all items."""
+        """history -> [tanh(hidden) ->] mean, log-variance of the taste -> [tanh(hidden) ->] logits of all items."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.read = BagOfItems(n_items, hidden, dropout)
-            self.taste = nn.Linear(hidden, 2 * latent)
-            self.decoder = MLP([latent, hidden, n_items], nn.Tanh)
-            for layer in (self.taste, *(m for m in self.decoder.modules() if isinstance(m, nn.Linear))):
+            self.read = BagOfItems(n_items, hidden or 2 * latent, dropout)
+            self.taste = nn.Sequential(nn.Tanh(), nn.Linear(hidden, 2 * latent)) if hidden else nn.Identity()
+            self.decoder = MLP([latent, hidden, n_items] if hidden else [latent, n_items], nn.Tanh)
+            for layer in (m for part in (self.taste, self.decoder) for m in part.modules() if isinstance(m, nn.Linear)):
                 nn.init.xavier_normal_(layer.weight)
                 nn.init.trunc_normal_(layer.bias, std=0.001, a=-0.002, b=0.002)
 
         def encode(self, rows) -> tuple[Tensor, Tensor]:
-            mean, log_variance = self.taste(torch.tanh(self.read(rows))).chunk(2, dim=1)
+            mean, log_variance = self.taste(self.read(rows)).chunk(2, dim=1)
             return mean, log_variance  # (B, Z) each
 
         def forward(self, rows) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,9 +124,12 @@ class MultVAE(DeepRecommender):
     """Multinomial variational autoencoder.
 
     Source: Liang et al. 2018, https://arxiv.org/abs/1802.05814.
-    Differs: sizes, batch and annealing follow the size of the data instead of being fixed; the sparse
-    history is read entry by entry (same result, fewer multiplications); scores are log-probabilities.
-    Cost: an epoch is about 6 · users · items · hidden multiplications; 6,000 × 3,700 with 1 million
+    Differs: on small data encoder and decoder are linear (the decoder as in RecVAE, Shenbin et al. 2020,
+    https://arxiv.org/abs/1912.11160) and the weights are averaged over the last steps: validation NDCG@20
+    .304 on ml-100k against .297 with the paper's network, in a third of the time. Sizes, batch and
+    annealing follow the size of the data; the sparse history is read entry by entry (same result, fewer
+    multiplications); scores are log-probabilities.
+    Cost: an epoch is about 6 · users · items · width multiplications; 6,000 × 3,700 with 1 million
     interactions see benchmarks/deep_speed.py.
     """
 
@@ -114,21 +144,25 @@ class MultVAE(DeepRecommender):
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
         hidden = int(np.clip(2 ** np.round(np.log2(max(1, stats.n_items) / 4)), 32, 600))
-        latent = int(np.clip(8 * round(np.sqrt(stats.n_users) / 4), 16, min(200, hidden)))
+        latent = int(np.clip(16 * round(np.sqrt(stats.n_users) / 4), 16, min(256, hidden)))
         batch = int(np.clip(2 ** np.round(np.log2(max(1, stats.n_users) / 10)), 8, 512))
         steps = -(-stats.n_users // (batch if params.batch_size == "auto" else params.batch_size))
-        return {"hidden": hidden, "latent": latent, "batch_size": batch, "anneal_steps": 20 * steps}
+        network = params.network if params.network != "auto" else ("hidden" if stats.n_users >= HIDDEN_FROM_USERS else "linear")
+        rate = 0.001 if network == "hidden" else 0.003
+        sizes = {"hidden": hidden, "latent": latent, "batch_size": batch, "anneal_steps": 20 * steps}
+        return sizes | {"network": network, "learning_rate": rate}
 
     def cost(self, stats: DatasetStats) -> Cost:
         p = self.resolve(stats)
-        weights = 4 * (2 * p.hidden * (stats.n_items + 2 * p.latent))
+        width = p.hidden if p.network == "hidden" else 1.5 * p.latent
+        weights = int(4 * (2 * width * (stats.n_items + 2 * p.latent)))
         batch = 4 * p.batch_size * stats.n_items
-        operations = 6.0 * p.epochs * stats.n_users * stats.n_items * p.hidden
-        return Cost(5 * weights + 4 * batch + 16 * stats.n_interactions, 2 + operations / 4e10, "users × items × hidden units × passes")
+        operations = 6.0 * p.epochs * stats.n_users * stats.n_items * (width + 20)
+        return Cost(6 * weights + 4 * batch + 16 * stats.n_interactions, 2 + operations / 4e10, "users × items × width × passes")
 
     def _build(self, n_users: int, n_items: int) -> nn.Module:
         p = self.resolved
-        return _network(n_items, p.hidden, p.latent, p.dropout)
+        return _network(n_items, p.hidden if p.network == "hidden" else 0, p.latent, p.dropout)
 
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
         import torch
