@@ -161,6 +161,28 @@ def test_every_tab_works_for_a_single_k_fold_result(open_page, text_of, shown, t
     assert _table(at)["fold_spread"][0] == pytest.approx(folded.fold_spread["ndcg@10"])
 
 
+@pytest.mark.parametrize("split", ["cold_users", "own_test", "global_time"])
+def test_every_tab_works_for_users_and_items_training_never_met(open_page, text_of, workspace_root, split) -> None:
+    rng = np.random.default_rng(0)
+    user, item = np.nonzero(rng.random((40, 20)) < 0.4)
+    frame = pd.DataFrame({"user": user, "item": item, "time": np.arange(len(user)) * 100}).sample(frac=1, random_state=0)
+    workspace, params = Workspace(workspace_root), {}
+    frame["time"] = np.arange(len(frame)) * 100
+    known = frame[(frame.user < 35) & (frame.item < 18)] if split == "own_test" else frame
+    entry = workspace.add_dataset(from_frame(known, time="time"), "Films")
+    if split == "own_test":
+        params = {"test": workspace.add_test(entry.id, from_frame(frame.drop(known.index), time="time"), "later")["id"]}
+    elif split == "global_time":
+        params = {"new_users": "fallback"}
+    for model in ("popular", "item_knn"):
+        spec = TrainSpec.make(dataset=entry.id, model=model, split=split, split_params=params, ks=(3, 5))
+        train_in_workspace(workspace, spec, RunContext(threads=1))
+    for tab in TABS:
+        at = open_page("compare", dataset=entry.id, chart=tab)
+        assert not at.error, (tab, [error.value for error in at.error])
+        assert len(_table(at)) == 2
+
+
 def test_csv_holds_every_figure_and_no_formula(shown) -> None:
     group = _main(shown)
     text = table_csv(group.runs, "ndcg@10", group.runs[0], {})
