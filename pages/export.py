@@ -16,12 +16,15 @@ if not dataset_id:
     st.stop()
 runs = state.workspace().runs(dataset_id)
 if not runs:
+    if jobs_of(dataset=dataset_id, kinds=("train",)):
+        job_list("export-train-jobs", dataset=dataset_id, kinds=("train",), keep=3)
     empty_state("No results yet", "Train a recommender on this dataset first.", "Train recommenders", "train", dataset=dataset_id)
     st.stop()
 runs = best_first(runs)
 run_id = run_picker(runs, key=f"export-run-{dataset_id}", label="Recommender")
 run = next(run for run in runs if run.id == run_id)
-st.caption(f"{md(run.manifest.get('label', run.model_key))} · trained {ago(run.created)}{md(figure(run))}")
+facts = [str(run.manifest.get("label", run.model_key)), f"trained {ago(run.created)}", figure(run)]
+st.caption(md(" · ".join(fact for fact in facts if fact)))
 try:
     request = request_form(dataset_id, run)
 except Exception as error:

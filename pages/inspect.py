@@ -9,7 +9,7 @@ from ui.inspect_data import choose
 from ui.inspect_new import new_user_tab
 from ui.inspect_similar import similar_tab
 from ui.inspect_user import user_tab
-from ui.jobs import job_list, live_jobs
+from ui.jobs import job_list, jobs_of
 
 TABS = {"A user": user_tab, "A new user": new_user_tab, "Similar items": similar_tab}
 
@@ -19,8 +19,8 @@ if not dataset_id:
     st.stop()
 runs = state.workspace().runs(dataset_id)
 if not any(run.metrics or run.overall for run in runs):
-    if live_jobs(dataset=dataset_id, kinds=("train",)):
-        job_list("inspect-jobs", dataset=dataset_id, kinds=("train",), keep=0)
+    if jobs_of(dataset=dataset_id, kinds=("train",)):
+        job_list("inspect-jobs", dataset=dataset_id, kinds=("train",), keep=3)
     empty_state("No results yet", "Train some recommenders on this dataset first.", "Train recommenders", "train", dataset=dataset_id)
     st.stop()
 choice = choose(dataset_id)

@@ -192,7 +192,7 @@ def best_first(runs: Sequence[Any]) -> list[Any]:
 def figure(run: Any) -> str:
     """ " · NDCG@10 0.1234", or nothing where it was not measured."""
     name = served_measure([run])
-    return f" · {metric_label(name)} {score(run.metrics[name]['mean'])}" if name in run.metrics else ""
+    return f"{metric_label(name)} {score(run.metrics[name]['mean'])}" if name in run.metrics else ""
 
 
 def n_cells(data: Any, n_users: int) -> int:

@@ -17,6 +17,7 @@ from recsys_core.data.topk import TopK
 from . import state
 from .compare_data import Group, groups_of, metrics_of, ranked
 from .components import runs_picker
+from .inspect_items import user_names
 from .text import count
 
 MOST = 4
@@ -135,6 +136,19 @@ def _served(folder: str, run_id: str, name: str) -> pd.Series:
 
 def served(run: Any, name: str) -> pd.Series:
     return _served(str(state.root()), run.id, name)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _by_activity(folder: str, run_id: str, dataset_id: str) -> np.ndarray:
+    kept, users = _stored(folder, run_id), user_names(dataset_id)
+    codes = users.ids.encode(kept.users.decode(kept.top.users))
+    codes = codes[codes >= 0]
+    return codes[np.lexsort((codes, -users.counts[codes]))]
+
+
+def by_activity(run: Any, dataset_id: str) -> np.ndarray:
+    """Dataset codes of the evaluated users, most active first."""
+    return _by_activity(str(state.root()), run.id, dataset_id)
 
 
 # ---- one user --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from recsys_core.data.ingest.tables import column_hints
 from . import state
 from .text import md, number, short
 
-FOUND = 12
+FOUND = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,10 @@ class Names:
         return pd.Series(self._titles, dtype="str").str.casefold()
 
     def code(self, item: str) -> int:
-        return int(self.ids.encode([item])[0])
+        try:
+            return int(self.ids.index.get_loc(item))
+        except KeyError:
+            return -1
 
     def title(self, item: str) -> str:
         """Untrusted text: pass it through `md` in Markdown."""
@@ -56,15 +60,21 @@ class Names:
         codes = self.ids.encode(items) if len(items) else np.empty(0, np.int32)
         return [str(self._titles[code]) if code >= 0 else str(item) for item, code in zip(items, codes, strict=True)]
 
+    @cached_property
+    def _categories(self) -> np.ndarray:
+        column, separator = self.hints.get("categories"), self.hints.get("separator")
+        if column is None:
+            return np.full(len(self.ids), "", dtype=object)
+        text = self.table[column].reset_index(drop=True)
+        plain = text.astype("str").where(text.notna(), "").str.strip(f"{separator or ''} ")
+        if separator and separator != " ":
+            plain = plain.str.replace(rf"\s*{re.escape(separator)}\s*", ", ", regex=True)
+        return plain.to_numpy(object)
+
     def categories(self, item: str) -> str:
         """ "Drama, Crime", or nothing. Untrusted text."""
-        column, code = self.hints.get("categories"), self.code(item)
-        value = self.table[column].iloc[code] if column is not None and code >= 0 else None
-        if value is None or pd.isna(value):
-            return ""
-        separator = self.hints.get("separator")
-        parts = str(value).split(separator) if separator and separator != " " else [str(value)]
-        return ", ".join(part.strip() for part in parts if part.strip())
+        code = self.code(item)
+        return str(self._categories[code]) if code >= 0 else ""
 
     def attributes(self, item: str) -> dict[str, str]:
         """Column -> text of what is filled, the title left out."""

@@ -13,7 +13,7 @@ from recsys_core.errors import WorkbenchError
 from recsys_core.evaluation import metric_label
 
 from . import charts, state
-from .inspect_data import Choice, about_scale, history, hits_line, served, stored
+from .inspect_data import Choice, about_scale, by_activity, history, hits_line, served, stored
 from .inspect_items import attribute_table, item_names, user_names
 from .inspect_lists import Shown, show_lists
 from .text import count, day, md, number, short
@@ -82,7 +82,7 @@ def find_user(choice: Choice) -> str | None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             user = st.selectbox(
                 "User", list(offered), format_func=lambda i: f"{short(i, 60)} · {offered[i]}" if i in offered else i, key="inspect-user",
-                help=f"The first {OFFERED} in this order." if len(offered) >= OFFERED else None,
+                help=f"At most {OFFERED} users of the evaluation, in this order. Any other is found by its id.",
             )  # fmt: skip
             ids = list(offered)
             at = ids.index(user)
@@ -112,8 +112,8 @@ def _offered(mode: str | None, choice: Choice, users: Any, judge: Any, term: str
         return {user: f"{label} {value:.2f}, {_activity(users, user)}" for user, value in chosen.items()}
     if mode == "search" and term.strip():
         return {user: _activity(users, user) for user in _matching(users, term.strip())}
-    active = np.flatnonzero(users.counts)
-    order = active[np.lexsort((active, users.counts[active] if mode == "least" else -users.counts[active]))][:OFFERED]
+    order = by_activity(choice.runs[0], choice.dataset_id)
+    order = (order[::-1] if mode == "least" else order)[:OFFERED]
     return {user: count(users.counts[code], "interaction") for user, code in zip(users.ids.decode(order), order, strict=True)}
 
 
@@ -205,13 +205,13 @@ def _history_table(choice: Choice, user: str, data: Any, had: pd.DataFrame, list
         frame["id"] = items
     shown = ["when"] * (data.time is not None) + ["title", "part", "value", "found", "categories", "id"]
     with st.container(border=True, key="user-history"):
-        st.markdown("**History**, newest first")
+        st.markdown("**History**, newest first" if data.time is not None else "**History**")
         st.dataframe(
             frame[[c for c in shown if c in frame]],
             hide_index=True,
             key=f"history-{user}",
             height="auto" if len(frame) <= 12 else 460,
-            alt="What this user had, newest first, with what was held out for the test",
+            alt="What this user had, with what was held out for the test",
             column_config={
                 "when": st.column_config.DateColumn("Date", format="D MMM YYYY", width=92),
                 "title": st.column_config.TextColumn("Title" if names.has_titles else "Item", width=175),
