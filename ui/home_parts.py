@@ -73,7 +73,7 @@ def start_sample() -> tuple[str, list[str]]:
     )
     workspace = state.workspace()
     entry = workspace.add_dataset(ingest(source, plan), SAMPLE_NAME)
-    specs, left_out = sensible_specs(entry.id, entry.stats, effort="fast", threads=1)
+    specs, left_out = sensible_specs(entry.id, entry.stats, threads=1)
     state.queue().submit_many(specs)
     return entry.id, left_out
 
