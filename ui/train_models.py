@@ -46,9 +46,14 @@ class Offer:
         return cost_text(self.seconds, self.memory_bytes)
 
 
+def time_text(seconds: float) -> str:
+    if seconds < 2:
+        return "under 2 s"
+    return f"about {round(seconds)} s" if seconds < 10 else f"about {duration(seconds)}"
+
+
 def cost_text(seconds: float, memory_bytes: int) -> str:
-    time = "under 2 s" if seconds < 2 else f"about {round(seconds)} s" if seconds < 10 else f"about {duration(seconds)}"
-    return f"{time} · {size(memory_bytes)} of memory"
+    return f"{time_text(seconds)} · {size(memory_bytes)} of memory"
 
 
 def expected(model: Any, params: Params, stats: Any, n_folds: int = 1) -> tuple[float, int]:

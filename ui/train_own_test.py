@@ -9,6 +9,7 @@ import streamlit as st
 from recsys_core.errors import DataError, WorkbenchError
 
 from . import state, uploads
+from .components import download
 from .data_source import guess_of, open_upload
 from .errors import action, error_box, guard
 from .text import count, day, md
@@ -35,6 +36,7 @@ def own_test_picker(entry: Any) -> str | None:
             key=key,
             help="Read once, after training, to measure the lists. Nothing is learnt from it.",
         )
+        _what_became(entry, saved[chosen])
     if upload is None:
         generation = st.session_state.setdefault("_own_test_generation", 0)
         widget = f"upload-test-{generation}"
@@ -49,6 +51,20 @@ def own_test_picker(entry: Any) -> str | None:
         with guard():
             _map_and_save(entry, upload)
     return chosen
+
+
+def _what_became(entry: Any, test: dict[str, Any]) -> None:
+    """The rows of a saved test file: read = kept + merged + left out + rejected, and the rejected ones to download."""
+    rows = test.get("rows")
+    if not rows:
+        return
+    told = f"{rows['read']:,} rows read = {rows['kept']:,} kept + {rows['merged']:,} merged + {rows['filtered']:,} left out"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{md(told)} \\+ {rows['rejected']:,} rejected.", width="content")
+        rejects = next(iter(sorted((entry.path / "tests" / test["id"]).glob("rejects*"))), None)
+        if rows["rejected"] and rejects is not None:
+            name = f"rejected rows of {test['name']}{''.join(rejects.suffixes[-2:])}"
+            download("Download rejected rows", rejects.read_bytes, name, key="own-test-rejects", mime="application/gzip")
 
 
 def _label(test: dict[str, Any]) -> str:
@@ -124,7 +140,7 @@ def save_test(entry: Any, upload: uploads.Upload, source: Any, columns: dict[str
     from recsys_core.data.ingest import ingest
 
     plan = plan_of_test(entry, columns)
-    result = ingest(source, plan, work_dir=upload.folder)
+    result = ingest(source, plan, work_dir=upload.folder, learnable=False)
     users, items = entry.ids()
     known_users = int((users.encode(result.dataset.users.ids) >= 0).sum())
     known_items = int((items.encode(result.dataset.items.ids) >= 0).sum())
@@ -133,11 +149,9 @@ def save_test(entry: Any, upload: uploads.Upload, source: Any, columns: dict[str
             "The test file and the dataset have no item in common.", "Check the item column; ids must be written as in the dataset."
         )
     test = state.workspace().add_test(entry.id, result, upload.name())
-    report = result.report
     st.session_state["_queued"] = (
-        f"Test file saved: {report.rows_read:,} rows read, {report.rows_kept:,} kept, {report.rows_merged:,} merged, "
-        f"{report.rows_filtered:,} left out, {report.rows_rejected:,} rejected. {known_users:,} of {result.dataset.n_users:,} users "
-        f"and {known_items:,} of {result.dataset.n_items:,} items are in the dataset."
+        f"Test file saved. {known_users:,} of its {result.dataset.n_users:,} users and {known_items:,} of its "
+        f"{result.dataset.n_items:,} items are in the dataset."
     )
     return test
 

@@ -14,8 +14,8 @@ from recsys_core.jobs import TrainSpec
 from . import navigation, state
 from .errors import action, error_box, guard
 from .sensible import SENSIBLE, sensible_specs
-from .text import count, listing, md
-from .train_models import Offer, cost_text
+from .text import count, listing, md, size
+from .train_models import Offer, time_text
 from .train_protocol import Protocol
 from .train_settings import Chosen
 
@@ -149,8 +149,8 @@ def sensible_card(entry: Any, protocol: Protocol | None, rows: Sequence[Offer]) 
         elif order.new:
             seconds = sum(by_key[spec.model].seconds for spec in order.new if spec.model in by_key)
             memory = max((by_key[spec.model].memory_bytes for spec in order.new if spec.model in by_key), default=0)
-            there = f"{count(len(order.done), 'is', 'are')} trained already; the rest takes " if order.done else "Together "
-            st.caption(f":material/schedule: {there}{md(cost_text(seconds, memory))} at most at once.")
+            there = f"{count(len(order.done), 'is', 'are')} trained already; the others take" if order.done else "Together they take"
+            st.caption(f":material/schedule: {there} {md(time_text(seconds))} and, one at a time, at most {md(size(memory))} of memory.")
         if clicked:
             if order.new:
                 submit(order.new)

@@ -105,7 +105,10 @@ class Workspace:
         return self._find("datasets", id_or_name)
 
     def add_test(self, dataset: str, result: Any, name: str = "") -> dict[str, Any]:
-        """Save an IngestResult or a Dataset as a test file of a dataset; its manifest. The same content is saved once."""
+        """Save an IngestResult or a Dataset as a test file of a dataset; its manifest, with what became of its
+        rows. The same content is saved once."""
+        import shutil
+
         from ..data.dataset import Dataset
         from ..data.storage import save_dataset
 
@@ -115,7 +118,12 @@ class Workspace:
             with staged_folder(target) as folder:
                 save_dataset(data, folder, tables=False)
                 about = {"id": data.fingerprint, "name": clean_name(name or data.name or "test file"), "created": now()}
-                write_json(folder / "manifest.json", about | {"stats": data.stats.as_dict()})
+                report, rejects = getattr(result, "report", None), getattr(result, "rejects_path", None)
+                parts = ("read", "kept", "merged", "filtered", "rejected") if report is not None else ()
+                rows = {part: int(getattr(report, f"rows_{part}")) for part in parts}
+                if rejects and Path(rejects).exists():
+                    shutil.copyfile(rejects, folder / ("rejects" + "".join(Path(rejects).suffixes[-2:])))
+                write_json(folder / "manifest.json", about | {"stats": data.stats.as_dict(), "rows": rows})
         return read_json_cached(target / "manifest.json")
 
     # ---- runs and exports ------------------------------------------------------------------------

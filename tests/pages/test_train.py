@@ -219,11 +219,15 @@ def test_own_test_file_from_upload_to_measured_run(open_page, text_of, workspace
     at.selectbox(key="split-rule").set_value("own_test").run()
     at.checkbox(key="pick-popular").check().run()
     assert at.button(key="train-chosen").disabled, "there is no test file yet"
-    at.file_uploader[0].upload("test.csv", test_file.read_bytes(), "text/csv").run()
+    at.file_uploader[0].upload("test.csv", test_file.read_bytes() + b"100,501,many\n", "text/csv").run()
     assert [box.value for box in at.selectbox if "column" in box.label] == ["person", "film", "stars"], "as in the dataset's own file"
     at.button(key="own-test-save").click().run()
     [test] = workspace.dataset(entry.id).tests()
-    assert test["name"] == "test.csv" and test["stats"]["n_interactions"] == len(pd.read_csv(test_file))
+    n = len(pd.read_csv(test_file))
+    assert test["name"] == "test.csv" and test["stats"]["n_interactions"] == n
+    assert test["rows"] == {"read": n + 1, "kept": n, "merged": 0, "filtered": 0, "rejected": 1}
+    assert f"{n + 1:,} rows read = {n:,} kept + 0 merged + 0 left out + 1 rejected" in text_of(at).replace("\\", "")
+    assert len(list((entry.path / "tests" / test["id"]).glob("rejects*"))) == 1
     at.button(key="train-chosen").click().run()
     spec = JobQueue(workspace).jobs()[0].train_spec
     assert spec.split == "own_test" and spec.split_params["test"] == test["id"]
