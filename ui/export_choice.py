@@ -31,8 +31,8 @@ MOST_VALUES = 300
 def request_form(dataset_id: str, run: Any) -> ExportRequest | None:
     """The three cards; None while something is missing (it is said where)."""
     data = state.dataset(dataset_id)
-    whom = _whom(data)
-    what = _what(data)
+    whom = _whom(dataset_id, data)
+    what = _what(dataset_id, data)
     columns = _columns(dataset_id, data, run)
     if whom is None:
         return None
@@ -40,7 +40,7 @@ def request_form(dataset_id: str, run: Any) -> ExportRequest | None:
 
 
 # ---- for whom ----------------------------------------------------------------------------------------
-def _whom(data: Any) -> dict[str, Any] | None:
+def _whom(dataset_id: str, data: Any) -> dict[str, Any] | None:
     with card("For whom"):
         mode = st.segmented_control(
             "Users", list(WHOM), format_func=WHOM.get, key="export-whom", default="all", required=True,
@@ -54,7 +54,7 @@ def _whom(data: Any) -> dict[str, Any] | None:
                 "Activity", list(ACTIVITY), format_func=ACTIVITY.get, key="export-activity", default="all", required=True,
                 help="Users ordered by their number of interactions, cut into three equal parts.",
             )  # fmt: skip
-            chosen = {"activity": activity, "user_filters": column_filters("user", data.user_table)}
+            chosen = {"activity": activity, "user_filters": column_filters("user", data.user_table, dataset_id)}
         try:
             who = audience(data, None, chosen.get("activity", "all"), chosen.get("user_filters", []))
         except BadInput as error:
@@ -84,7 +84,7 @@ def _from_list(data: Any) -> dict[str, Any] | None:
 
 
 # ---- which items -------------------------------------------------------------------------------------
-def _what(data: Any) -> dict[str, Any]:
+def _what(dataset_id: str, data: Any) -> dict[str, Any]:
     with card("Which items"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             k = st.number_input(
@@ -94,7 +94,7 @@ def _what(data: Any) -> dict[str, Any]:
                 "Leave out what a user already had", value=True, key="export-exclude",
                 help="Off: items of the history may be recommended again, as for things people buy repeatedly.",
             )  # fmt: skip
-        out: dict[str, Any] = {"k": int(k), "exclude_seen": repeat, "item_filters": column_filters("item", data.item_table)}
+        out: dict[str, Any] = {"k": int(k), "exclude_seen": repeat, "item_filters": column_filters("item", data.item_table, dataset_id)}
         for name, title, about in (
             ("allow", "Only these items", "Only items on this list may appear: what is in stock, say."),
             ("deny", "Never these items", "Items on this list never appear."),
@@ -108,7 +108,7 @@ def _what(data: Any) -> dict[str, Any]:
     return out
 
 
-def column_filters(side: str, table: pd.DataFrame | None) -> list[Filter]:
+def column_filters(side: str, table: pd.DataFrame | None, dataset_id: str) -> list[Filter]:
     """Rules on columns of the item or user table; every rule must hold."""
     if table is None or not table.shape[1]:
         if side == "user":
@@ -119,11 +119,11 @@ def column_filters(side: str, table: pd.DataFrame | None) -> list[Filter]:
         help=f"Choose columns of the {side} table, then what they must hold. Where several are chosen, all must fit.",
         placeholder="No filter",
     )  # fmt: skip
-    found = [_column_filter(side, column, table[column]) for column in chosen]
+    found = [_column_filter(side, column, table[column], dataset_id) for column in chosen]
     return [one for rules in found for one in rules if one.values]
 
 
-def _column_filter(side: str, column: str, values: pd.Series) -> list[Filter]:
+def _column_filter(side: str, column: str, values: pd.Series, dataset_id: str) -> list[Filter]:
     key = f"export-{side}-{column}"
     label = short(column, 40)
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
@@ -134,7 +134,7 @@ def _column_filter(side: str, column: str, values: pd.Series) -> list[Filter]:
             high = st.number_input(f"{md(label)} at most", value=None, key=f"{key}-high", help=span, placeholder="any")
         limits = (("at least", low), ("at most", high))
         return [Filter(column=column, operator=operator, values=[limit]) for operator, limit in limits if limit is not None]
-    options = _parts(values)
+    options = _parts(str(state.root()), dataset_id, side, column)
     if len(options) > MOST_VALUES:
         word = st.text_input(f"{md(label)} contains", key=f"{key}-word", help="Upper and lower case are the same.")
         return [Filter(column=column, operator="contains", values=[word.strip()])] if word.strip() else []
@@ -144,11 +144,13 @@ def _column_filter(side: str, column: str, values: pd.Series) -> list[Filter]:
     return [Filter(column=column, operator=operator, values=list(wanted))]
 
 
-def _parts(values: pd.Series) -> list[str]:
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _parts(folder: str, dataset_id: str, side: str, column: str) -> list[str]:
     """What is in a column, `Drama|Comedy` counted as both, most frequent first."""
+    data = state.dataset(dataset_id)
+    values = (data.user_table if side == "user" else data.item_table)[column]
     parts = values.dropna().astype("str").str.split("|").explode().str.strip()
-    counts = parts[parts != ""].value_counts()
-    return [str(one) for one in counts.index[: MOST_VALUES + 1]]
+    return [str(one) for one in parts[parts != ""].value_counts().index[: MOST_VALUES + 1]]
 
 
 # ---- columns -----------------------------------------------------------------------------------------

@@ -39,7 +39,9 @@ class Choice:
 def choose(dataset_id: str) -> Choice | None:
     """The card at the top: the protocol where there are several, then up to four results. None when none is chosen."""
     groups = {group.split_id: group for group in groups_of(state.workspace().runs(dataset_id))}
-    linked = state.current_list("runs") or [state.current("run") or ""]
+    elsewhere = st.session_state.get("_id_runs")
+    _return_to(elsewhere)
+    linked = state.current_list("runs")
     first = next((g.split_id for g in groups.values() if set(linked) & set(g.ids)), next(iter(groups)))
     with st.container(border=True, key="inspect-choice"):
         group = groups[first]
@@ -54,9 +56,9 @@ def choose(dataset_id: str) -> Choice | None:
             group = groups[chosen]
         name = served_measure(group.runs)
         order = ranked(group.runs, name) if name else list(group.runs)
-        single = state.current("run", group.ids)
-        if single and not state.current_list("runs", group.ids):
-            state.remember(runs=[single])
+        wanted = state.current_list("runs", group.ids)
+        if len(wanted) > MOST:
+            st.query_params["runs"] = ",".join([run.id for run in order if run.id in wanted][:MOST])
         ids = runs_picker(
             order,
             key=f"inspect-{dataset_id}-{group.split_id}",
@@ -65,10 +67,29 @@ def choose(dataset_id: str) -> Choice | None:
             help="Up to four; their lists are shown side by side. The best ones are chosen at first.",
         )
         st.session_state["_inspected"] = list(ids)
+        _keep(elsewhere, ids)
         if not ids:
             st.info("Choose at least one recommender.", icon=":material/info:")
             return None
     return Choice(dataset_id, group, [run for run in order if run.id in ids], name)
+
+
+def _return_to(elsewhere: str | None) -> None:
+    """Coming back without a link: the choice made here, unless another was made on another page since."""
+    if "run" in st.query_params and "runs" not in st.query_params:
+        st.query_params["runs"] = st.query_params["run"]
+    before, mine = st.session_state.get("_inspect_runs", (None, None))
+    if "runs" not in st.query_params and mine and before == elsewhere:
+        st.query_params["runs"] = mine
+
+
+def _keep(elsewhere: str | None, ids: Sequence[str]) -> None:
+    """The few chosen here are this page's own: Compare goes on showing the many that it showed."""
+    st.session_state["_inspect_runs"] = (elsewhere, ",".join(ids))
+    if elsewhere is None:
+        st.session_state.pop("_id_runs", None)
+    else:
+        st.session_state["_id_runs"] = elsewhere
 
 
 def served_measure(runs: Sequence[Any]) -> str:

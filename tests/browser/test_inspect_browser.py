@@ -39,9 +39,9 @@ def test_new_user_gets_lists_with_reasons_at_once(app, page, dataset_id: str) ->
     app.open(page, f"/inspect?dataset={dataset_id}&tab=A+new+user")
     expect(page.get_by_text("Pick an item on the left")).to_be_visible(timeout=60_000)
     page.get_by_role("searchbox", name="Search items by title").press_sequentially("volume i1")
-    expect(page.get_by_role("button", name="Volume *i10*")).to_be_visible()
+    expect(page.get_by_role("button", name="Volume *i14*")).to_be_visible()
     expect(page.get_by_role("button", name="Volume *i05*")).to_have_count(0)
-    for item in ("i10", "i12"):
+    for item in ("i14", "i12"):
         page.locator(f".st-key-add-{item}").get_by_role("button").click()
         expect(page.locator(f".st-key-remove-{item}")).to_be_visible()
         app.settle(page)
@@ -55,7 +55,7 @@ def test_new_user_gets_lists_with_reasons_at_once(app, page, dataset_id: str) ->
     assert all("…" in label and len(label) < 80 for label in first_five if "endless" in label)
     ranked.nth(0).click()
     expect(page.get_by_text("Because of")).to_be_visible()
-    expect(page.get_by_text(re.compile(r"Volume \*i1[02]\* · \d+%")).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Volume \*i1[24]\* · \d+%")).first).to_be_visible()
     page.reload()
     expect(page.get_by_text(re.compile("Answered in"))).to_be_visible()
     expect(page.locator(".st-key-remove-i12")).to_be_visible()

@@ -158,6 +158,24 @@ def test_at_most_four_of_one_protocol(open_page, workspace) -> None:
     assert _url(at, "runs") == ",".join(chosen.value)
 
 
+def test_the_four_chosen_here_do_not_shrink_the_comparison(open_page, workspace) -> None:
+    dataset_id = _train(workspace, _data(), ("popular", "item_knn", "ease", "random", "rp3beta"))
+    at = open_page("compare", dataset=dataset_id)
+    assert len(at.multiselect[0].value) == 5
+
+    def go(name: str) -> None:  # as the links at the top do: the URL does not come along
+        at.query_params.clear()
+        at.switch_page(f"../pages/{name}.py").run()
+
+    go("inspect")
+    assert len(at.multiselect[0].value) == 4
+    mine = at.multiselect[0].set_value(at.multiselect[0].value[:2]).run().multiselect[0].value
+    go("compare")
+    assert len(at.multiselect[0].value) == 5
+    go("inspect")
+    assert at.multiselect[0].value == mine
+
+
 def test_new_user_gets_lists_live(open_page, text_of, workspace) -> None:
     dataset_id = _train(workspace, _data(ratings=True), ("item_knn", "popular"))
     at = open_page("inspect", dataset=dataset_id, tab="A new user")
