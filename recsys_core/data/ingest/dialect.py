@@ -14,6 +14,7 @@ from .vocabulary import names_role
 DELIMITERS = ("::", "\t", ";", "|", ",", " ")  # in order of preference when two fit equally well
 DELIMITER_NAMES = {"::": "'::'", "\t": "a tab", ";": "';'", "|": "'|'", ",": "','", " ": "a space"}
 SAMPLE_LINES = 300
+MOST_PREAMBLE = 40  # lines above the header that are looked through
 _NUMBER = re.compile(r"^\s*[-+]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*$", re.I)
 
 
@@ -63,17 +64,20 @@ def sniff(text: str, name: str, *, delimiter: str | None = None, header: bool | 
             "Separate the columns by comma, semicolon, tab, '|' or '::', or choose the separator by hand.",
         )
     at = _first_row(records, width)
+    if header is not False:
+        at = _header_below(records, at, width)
     first = [cell.strip() for cell in records[at][1]]
     body = [fields for _, fields in records[at + 1 :] if len(fields) == width]
     has_header, why = (header, "") if header is not None else _is_header(first, body)
     notes: list[str] = []
     if header is None:
-        notes.append(f"The first line was taken as {'column names' if has_header else 'data: the file seems to have no header'} ({why}).")
+        line = "The first line" if at == 0 else f"Line {records[at][0]}"
+        notes.append(f"{line} was taken as {'column names' if has_header else 'data: the file seems to have no header'} ({why}).")
     above = records[at - 1][0] if at else 0
-    if at and not has_header and above:
-        notes.append(f"{_lines(above)} above the table were skipped.")
-    elif at:
-        notes.append(f"{_lines(above)} above the header were skipped.")
+    if at:
+        text_above = _shorten(next((c for _, fields in records[:at] for c in fields if c.strip()), ""))
+        what = "header" if has_header else "table"
+        notes.append(f"{_lines(above)} above the {what} left out, not counted as rows" + (f": '{text_above}'." if text_above else "."))
     if has_header:
         columns, more = _names(first, width, body)
         notes += more
@@ -83,6 +87,11 @@ def sniff(text: str, name: str, *, delimiter: str | None = None, header: bool | 
 
 def _lines(n: int) -> str:
     return "1 line" if n == 1 else f"{n} lines"
+
+
+def _shorten(text: str, most: int = 60) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
 def _vote(text: str) -> str | None:
@@ -123,6 +132,33 @@ def _first_row(records: list[tuple[int, list[str]]], width: int) -> int:
     return 0 if at > 0 and len(records[0][1]) > 1 and _looks_like_row(records[0][1], records[at][1]) else at
 
 
+def _header_below(records: list[tuple[int, list[str]]], at: int, width: int) -> int:
+    """Position of the header when what stands at `at` is a preamble as wide as the table (spreadsheets fill a title line
+    up with separators), or one field narrower; else `at`.
+
+    A header below must be sure: no numbers, more filled cells and more known names than every line above it, and no
+    cell that comes again further down. Otherwise the first row of a file without header could be lost.
+    """
+    filled = [sum(bool(c.strip()) for c in fields) for _, fields in records[: MOST_PREAMBLE + 1]]
+    named = [sum(map(names_role, fields)) for _, fields in records[: MOST_PREAMBLE + 1]]
+    for k in range(at + 1, len(filled)):
+        cells = [c.strip() for c in records[k][1]]
+        if filled[k - 1] > max(width - 1, 1):
+            return at  # a full line is the header or data: nothing below it is a header
+        if len(cells) != width or filled[k] <= max(filled[at:k]) or any(_NUMBER.match(c) for c in cells):
+            continue
+        body = [fields for _, fields in records[k + 1 :] if len(fields) == width]
+        recurs = any(row[c].strip() == cell for row in body for c, cell in enumerate(cells) if cell)
+        above_numbers = max(filled[at:k]) <= width // 2 and not any(named[at:k]) and _numeric_column(body, width)
+        if not recurs and (named[k] > max(named[at:k]) or above_numbers):
+            return k
+    return at
+
+
+def _numeric_column(body: list[list[str]], width: int) -> bool:
+    return bool(body) and any(sum(bool(_NUMBER.match(row[c])) for row in body) / len(body) > 0.8 for c in range(width))
+
+
 def _looks_like_row(cells: list[str], row: list[str]) -> bool:
     numeric = [bool(_NUMBER.match(c)) for c in cells]
     return any(numeric) and numeric[: len(row)] == [bool(_NUMBER.match(c)) for c in row][: len(numeric)]
@@ -136,8 +172,7 @@ def _is_header(first: list[str], body: list[list[str]]) -> tuple[bool, str]:
         return True, "it holds words like user, item or rating"
     if not body:
         return True, "it holds no numbers"
-    numeric = [sum(bool(_NUMBER.match(row[k])) for row in body) / len(body) for k in range(min(len(cells), len(body[0])))]
-    if any(share > 0.8 for share in numeric):
+    if _numeric_column(body, min(len(cells), len(body[0]))):
         return True, "it holds words above columns of numbers"
     recurring = sum(any(row[k].strip() == cell for row in body) for k, cell in enumerate(cells[: len(body[0])]) if cell)
     if recurring:
