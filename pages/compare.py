@@ -18,9 +18,11 @@ dataset_id = dataset_picker(need="There is nothing to compare yet: bring in a fi
 if not dataset_id:
     st.stop()
 groups = {group.split_id: group for group in groups_of(state.workspace().runs(dataset_id))}
-if live_jobs(dataset=dataset_id, kinds=("train",)):
-    with st.expander("Training under way", expanded=not groups, icon=":material/hourglass_top:"):
-        job_list("compare-jobs", dataset=dataset_id, kinds=("train",), keep=0)
+live = live_jobs(dataset=dataset_id, kinds=("train",))
+if live and not groups:
+    st.subheader("Training under way", anchor=False)
+    job_list("compare-jobs", dataset=dataset_id, kinds=("train",), keep=0)
+    st.stop()
 if not groups:
     empty_state("No results yet", "Train some recommenders on this dataset first.", "Train recommenders", "train", dataset=dataset_id)
     st.stop()
@@ -43,3 +45,6 @@ with st.container(border=True, key="charts"):
     looking = looks({run.id: run.name for run in runs}, {run.id: group.position(run.id) for run in group.runs})
     tabs(View(group, runs, looking, name))
 run_card(runs)
+if live:  # at the end, so that nothing moves when a job ends
+    st.subheader("Training under way", anchor=False)
+    job_list("compare-jobs", dataset=dataset_id, kinds=("train",), keep=0)
