@@ -47,7 +47,7 @@ def _whom(dataset_id: str, data: Any) -> dict[str, Any] | None:
             help="Who gets a list. Segments are thirds by activity, or rules on the user table.",
         )  # fmt: skip
         if mode == "list":
-            return _from_list(data)
+            return _from_list(dataset_id, data)
         chosen: dict[str, Any] = {}
         if mode == "segment":
             activity = st.segmented_control(
@@ -64,8 +64,8 @@ def _whom(dataset_id: str, data: Any) -> dict[str, Any] | None:
         return chosen
 
 
-def _from_list(data: Any) -> dict[str, Any] | None:
-    found = id_list_input("export-users", "user", data.users)
+def _from_list(dataset_id: str, data: Any) -> dict[str, Any] | None:
+    found = id_list_input("export-users", "user", data.users, dataset_id)
     if found is None:
         st.info("Paste user ids or upload a file with them.", icon=":material/info:")
         return None
@@ -100,7 +100,7 @@ def _what(dataset_id: str, data: Any) -> dict[str, Any]:
             ("deny", "Never these items", "Items on this list never appear."),
         ):
             with st.expander(title, icon=":material/playlist_add_check:" if name == "allow" else ":material/block:"):
-                found = id_list_input(f"export-{name}", "item", data.items, help=about)
+                found = id_list_input(f"export-{name}", "item", data.items, dataset_id, help=about)
                 if found is not None and not found.known and name == "allow":
                     raise BadInput("None of the items on the list 'Only these items' is in the dataset.", "Correct it or empty it.")
                 if found is not None:

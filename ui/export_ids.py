@@ -13,6 +13,7 @@ import streamlit as st
 
 from recsys_core.errors import BadInput
 
+from . import state
 from .text import count, listing, md, short
 
 MOST_IDS = 2_000_000
@@ -69,7 +70,7 @@ def as_text(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def id_list_input(key: str, noun: str, known: Any, *, help: str = "") -> IdList | None:
+def id_list_input(key: str, noun: str, known: Any, dataset_id: str, *, help: str = "") -> IdList | None:
     """A box to paste into and an upload beside it; None when there is nothing. The report is drawn below."""
     left, right = st.columns(2, gap="medium")
     pasted = left.text_area(
@@ -87,9 +88,14 @@ def id_list_input(key: str, noun: str, known: Any, *, help: str = "") -> IdList 
         raise BadInput("This is no list of ids: it holds bytes that are no text.", "Give a text file with one id a line.")
     if not text.strip():
         return None
-    found = read_ids(text, known)
+    found = _read_once(text, noun, str(state.root()), dataset_id, known)
     report(found, noun)
     return found
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the list …")
+def _read_once(text: str, noun: str, folder: str, dataset_id: str, _known: Any) -> IdList:
+    return read_ids(text, _known)
 
 
 def report(found: IdList, noun: str) -> None:

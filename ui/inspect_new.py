@@ -104,7 +104,7 @@ def _picked(names: Names, picks: Mapping[str, float | None], scale: list[float])
                     if st.session_state.get(key) not in scale:
                         st.session_state[key] = rating if rating in scale else scale[0]
                     st.selectbox(
-                        f"Rating of {names.title(item)}", scale, key=key, format_func=lambda v: number(v), on_change=_rate,
+                        f"Rating of {md(names.title(item), 60)}", scale, key=key, format_func=lambda v: number(v), on_change=_rate,
                         args=(names, item, key), label_visibility="collapsed", width=84,
                     )  # fmt: skip
                 st.button(
