@@ -29,9 +29,8 @@ def preview_card(dataset_id: str, run: Any, request: ExportRequest) -> None:
     with card("Preview", "The first rows as they will be written. Nothing is saved yet."):
         flag = f"_preview_{run.id}"
         if not st.session_state.get(flag):
-            if not st.button("Preview", key="export-preview", type="primary", icon=":material/visibility:"):
-                return
-            st.session_state[flag] = True
+            st.button("Preview", key="export-preview", type="primary", icon=":material/visibility:", on_click=_show, args=(flag,))
+            return
         plain = request.model_dump(mode="json")
         try:
             with st.spinner("Making the first lists …", show_time=False):
@@ -61,6 +60,10 @@ def preview_card(dataset_id: str, run: Any, request: ExportRequest) -> None:
             else:
                 download_entry(written, "Download the file", key="download-written", primary=True)
             st.caption("The file is kept in the workspace, and listed below." + ("" if small else " It is large: it is written as a job."))
+
+
+def _show(flag: str) -> None:
+    st.session_state[flag] = True
 
 
 def _written(run_id: str, request: dict[str, Any]) -> Any:

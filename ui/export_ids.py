@@ -104,9 +104,9 @@ def report(found: IdList, noun: str) -> None:
     if not found.unknown:
         st.caption(f":material/check: {told}; all of them are in the dataset.")
         return
-    some = listing([f"'{md(short(one, 40))}'" for one in found.unknown[:5]])
     more = len(found.unknown) - 5
-    names = f"{some} and {more:,} more" if more > 0 else some
+    some = [f"'{md(short(one, 40))}'" for one in found.unknown[:5]]
+    names = listing([*some, f"{more:,} more"] if more > 0 else some, limit=6)
     st.warning(f"{told}. {count(len(found.unknown))} not in this dataset: {names}.", icon=":material/warning:")
     if more > 0:
         st.download_button(
