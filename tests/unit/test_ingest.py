@@ -10,6 +10,7 @@ from recsys_core.context import RunContext
 from recsys_core.data.ingest import Columns, IngestPlan, guess_columns, ingest, open_source, shape
 from recsys_core.data.ingest.encode import IdEncoder, clean_ids, whole_numbers
 from recsys_core.data.ingest.shape import Interactions, kcore, merge
+from recsys_core.data.sample import sample_paths
 from recsys_core.data.storage import load_dataset, save_dataset
 from recsys_core.errors import Cancelled, DataError, ParamError
 
@@ -315,6 +316,32 @@ def test_rejects_cannot_become_formulas(write):
     plan = IngestPlan(columns=Columns(user="user", item="item", value="rating"), feedback="explicit", value_is="rating")
     rejects = pd.read_csv(ingest(open_source(write(text)), plan).rejects_path, dtype=str)
     assert rejects["value"].tolist() == ["'=1+2", "'@SUM(A1)", "'-x", "'+cmd|x"] and rejects["line"].tolist() == ["4", "5", "6", "7"]
+
+
+def test_the_shipped_messy_file_is_understood_without_help():
+    """What sample_data/make_messy.py puts wrong is found, line by line; 55 stars do not set the scale."""
+    source = open_source(sample_paths().messy)
+    assert source.columns == ("Customer No.", "Book", "Title", "Stars (1-5)", "When")
+    assert any("1 line above the header left out, not counted as rows: 'Export of 2 November 2025'" in note for note in source.notes)
+    guess = guess_columns(source)
+    assert (guess.time_format, guess.feedback, guess.threshold) == ("dayfirst", "explicit", 4.0)
+    result = ingest(source, IngestPlan.from_guess(guess))
+    report = result.report
+    assert report.rows_read == report.rows_kept + report.rows_merged + report.rows_filtered + report.rows_rejected == 285
+    rejects = pd.read_csv(result.rejects_path, dtype=str)
+    line_of = dict(zip(rejects["line"].astype(int), rejects["reason"], strict=True))
+    text = sample_paths().messy.read_text("utf-8-sig").split("\n")
+    for wrong, reason in ((";five;", "value is not a number"), ("31/02/2025", "unreadable time"), ("what is;this", "too many")):
+        (line,) = (n for n, row in enumerate(text, start=1) if wrong in row)
+        assert line_of[line].startswith(reason)
+
+
+@pytest.mark.parametrize("time_format, days", [("dayfirst", ["31/02/2025", "29.02.2023 10:00"]), ("iso", ["20250231", "2025-02-31"])])
+def test_days_that_no_calendar_has_are_rejected(write, time_format, days):
+    rows = [f"u{k},i{k},2025-03-0{k + 1}" for k in range(5)] + [f"u1,i{k},{day}" for k, day in enumerate(days)]
+    plan = IngestPlan(columns=Columns(user="user", item="item", time="time"), time_format=time_format)
+    report = ingest(open_source(write("user,item,time\n" + "\n".join(rows) + "\n")), plan).report
+    assert report.reject_reasons == {"unreadable time": 2} and report.rows_kept == 5
 
 
 def test_reading_can_be_cancelled(write):

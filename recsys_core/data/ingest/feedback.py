@@ -7,6 +7,8 @@ import pandas as pd
 from .values import guess_numbers
 from .vocabulary import COUNT_NAMES, PRICE_NAMES, RATING_NAMES
 
+MANY, STRAY = 100, 0.005  # of so many values, the largest half per cent may be typing errors
+
 
 def guess_feedback(column: str | None, frame: pd.DataFrame, has_events: bool) -> tuple[str, str, str, float | None]:
     """(feedback, why, what the value is, threshold)."""
@@ -24,6 +26,10 @@ def guess_feedback(column: str | None, frame: pd.DataFrame, has_events: bool) ->
         text = text.str.replace(",", ".", regex=False) if style.decimal == "," else text
     numbers = sane(pd.to_numeric(text, errors="coerce"))
     low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 0.0)
+    if len(numbers) >= MANY and RATING_NAMES.search(column):
+        # One 55 among stars of 1 to 5 is a typing error, and must not make 39 the bar of what is liked.
+        bulk = float(numbers.quantile(1 - STRAY, interpolation="lower"))
+        high = bulk if max(low, 0) < bulk <= high / 2 else high
     distinct = int(numbers.nunique())
     if PRICE_NAMES.search(column) and not RATING_NAMES.search(column):
         return "implicit", f"'{column}' reads like a price, which says nothing about liking: every row counts as interest.", "price", None

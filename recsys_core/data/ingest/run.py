@@ -213,7 +213,8 @@ def _id_warnings(rows: Rows) -> list[str]:
         if len(at):
             n = int(np.isin(codes, at).sum())
             names = ", ".join(repr(str(ids[int(k)])) for k in at[:3])
-            said.append(f"{n:,} rows have the {side} id {names}, which often stands for a missing value; it was kept as an id.")
+            have = "row has" if n == 1 else "rows have"
+            said.append(f"{n:,} {have} the {side} id {names}, which often stands for a missing value; it was kept as an id.")
     return said
 
 

@@ -103,15 +103,24 @@ def time_sql(text: str, time_format: str, sample: pd.Series | None = None) -> st
             seconds = f"CAST(floor({seconds} / {per_second}) AS BIGINT)"
     elif time_format == "iso":
         stamp = f"TRY_CAST({text} AS TIMESTAMPTZ)"
-        compact = f"try_strptime({text}, ['%Y%m%d', '%Y%m%d%H%M%S', '%Y%m%dT%H%M%S', '%Y-%m-%d %H:%M:%S %z UTC'])"
+        compact = _strptime(text, ["%Y%m%d", "%Y%m%d%H%M%S", "%Y%m%dT%H%M%S", "%Y-%m-%d %H:%M:%S %z UTC"])
         seconds = f"CAST(floor(epoch(CASE WHEN isfinite({stamp}) THEN {stamp} ELSE CAST({compact} AS TIMESTAMPTZ) END)) AS BIGINT)"
     else:
         formats = _formats(time_format)
         used = _used_formats(formats, sample)
-        reads = [f"try_strptime({text}, [{', '.join(escape(f) for f in group)}])" for group in (used, formats) if group]
+        reads = [_strptime(text, group) for group in (used, formats) if group]
         iso = f"TRY_CAST(CASE WHEN regexp_matches({text}, '^[0-9]{{4}}-') THEN {text} END AS TIMESTAMP)"
         seconds = f"CAST(floor(epoch(coalesce({', '.join(reads)}, {iso}))) AS BIGINT)"
     return seconds
+
+
+def _strptime(text: str, formats: list[str]) -> str:
+    """The first of the formats that fits. Those with a time zone stand apart: one of them in the list makes DuckDB read
+    with all of them as calendars do, and 31 February becomes 3 March."""
+    plain = [f for f in formats if "%z" not in f.lower()]
+    zoned = [f for f in formats if "%z" in f.lower()]
+    reads = [f"try_strptime({text}, [{', '.join(escape(f) for f in group)}])" for group in (plain, zoned) if group]
+    return reads[0] if len(reads) == 1 else f"coalesce({', '.join(reads)})"
 
 
 def _used_formats(formats: list[str], sample: pd.Series | None) -> list[str]:
