@@ -76,6 +76,19 @@ class Histories:
         indptr = np.concatenate([[0], np.cumsum(np.minimum(self.lengths, n))]).astype(np.int64)
         return Histories(indptr, self.items[keep], self.values[keep], None if self.times is None else self.times[keep])
 
+    def relevant(self, threshold: float | None) -> Histories:
+        """Only entries with a value of at least the threshold; itself when there is none.
+
+        A row with no such entry is kept whole: what somebody chose is then all that is known of them, and
+        items picked by hand come without a rating.
+        """
+        if threshold is None or not len(self.items):
+            return self
+        row, good = self.row, self.values >= threshold
+        keep = good | (np.bincount(row[good], minlength=len(self)) == 0)[row]
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(row[keep], minlength=len(self)))]).astype(np.int64)
+        return Histories(indptr, self.items[keep], self.values[keep], None if self.times is None else self.times[keep])
+
     def padded(self, max_len: int, pad: int) -> np.ndarray:
         """int64 (B, max_len): the last max_len items, right-aligned, `pad` before them."""
         recent = self.last(max_len)

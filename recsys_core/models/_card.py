@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
+
+import numpy as np
 
 from ..data.dataset import DatasetStats
 from ..params import ParamField
@@ -80,3 +82,12 @@ class Explanation:
     total: float
     exact: bool
     method: str
+
+    @classmethod
+    def of_history(cls, items: np.ndarray, parts: np.ndarray, k: int, method: str) -> Self:
+        """Exact parts of an additive score: item n of the history adds parts[n]. The k largest in size are named, best first."""
+        largest = np.argsort(-np.abs(parts), kind="stable")
+        largest = largest[parts[largest] != 0][:k]
+        best = largest[np.argsort(-parts[largest], kind="stable")]
+        refs, contributions = tuple(items[best].tolist()), tuple(parts[best].astype(float).tolist())
+        return cls("history", refs, contributions, float(parts.sum()), exact=True, method=method)

@@ -197,8 +197,8 @@ def test_popularity_quantiles_keep_the_shares() -> None:
 
 
 def test_low_ratings_are_no_positives_but_hand_picked_items_are(ratings: Dataset) -> None:
-    histories = Histories.from_lists([[1, 2, 3], [4, 5], []], [[5.0, 1.0, 3.0], [1.0, 1.0], []])
-    row = positives(histories, ratings)  # relevant from 3
+    histories = Histories.from_lists([[1, 2, 3], [4, 5], []], [[5.0, 1.0, 4.0], [1.0, 1.0], []])
+    row = positives(histories, ratings)  # relevant from 4
     assert row[0].indices.tolist() == [1, 3] and row[1].indices.tolist() == [4, 5] and row[2].nnz == 0
 
 

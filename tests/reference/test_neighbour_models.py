@@ -307,9 +307,9 @@ def test_explanations_add_up_for_every_listed_item(model) -> None:
 
 def test_entries_below_the_threshold_do_not_count_unless_there_is_nothing_else() -> None:
     histories = Histories.from_lists([[1, 2, 3], [4, 5], []], values=[[5, 2, 4], [1, 1], []])
-    kept = _neighbours.relevant_part(histories, 4.0)
+    kept = histories.relevant(4.0)
     assert [kept.items[kept.indptr[n] : kept.indptr[n + 1]].tolist() for n in range(3)] == [[1, 3], [4, 5], []]
-    assert _neighbours.relevant_part(histories, None) is histories
+    assert histories.relevant(None) is histories
 
 
 def test_items_without_evidence_come_last_by_popularity() -> None:

@@ -18,21 +18,8 @@ Objective = Callable[[np.ndarray, slice], tuple[np.ndarray, np.ndarray]]
 
 
 def positives(histories: Histories, data: Dataset) -> sparse.csr_matrix:
-    """csr float32 (B, I): the items of each history that count as positives, with their summed values.
-
-    With a threshold only entries that reach it count. A row where none does (hand-picked items carry no
-    rating) counts whole: a list from what is known beats no list.
-    """
-    keep = np.ones(len(histories.items), dtype=bool)
-    row = histories.row
-    if data.threshold is not None:
-        relevant = histories.values >= data.threshold
-        any_relevant = np.bincount(row[relevant], minlength=len(histories)) > 0
-        keep = relevant | ~any_relevant[row]
-    shape = (len(histories), data.n_items)
-    out = sparse.csr_matrix((histories.values[keep], (row[keep], histories.items[keep])), shape=shape, dtype=np.float32)
-    out.sum_duplicates()
-    return out
+    """csr float32 (B, I): the items of each history that count as positives, with their summed values."""
+    return histories.relevant(data.threshold).matrix(data.n_items, binary=False)
 
 
 def row_blocks(matrix: sparse.csr_matrix, n_factors: int) -> Iterator[slice]:

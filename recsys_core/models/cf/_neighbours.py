@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
 
 import numpy as np
 from scipy import sparse
@@ -13,9 +12,8 @@ from ...context import RunContext
 from ...data.dataset import Dataset
 from ...data.histories import Histories
 from ...data.topk import top_k
-from .._base import Explanation
+from ._params import ValueUse
 
-ValueUse = Literal["ignore", "log", "linear"]
 BLOCK_ENTRIES = 4_000_000  # entries of a sparse product held at once, about 100 MB with its sort keys
 
 
@@ -26,30 +24,14 @@ def positives(data: Dataset, values: ValueUse) -> sparse.csr_matrix:
 
 def folded(histories: Histories, data: Dataset, values: ValueUse) -> sparse.csr_matrix:
     """csr float32 (B, I): the same of histories, which need not be of training users."""
-    return _valued(relevant_part(histories, data.threshold).matrix(data.n_items, binary=values == "ignore"), values)
-
-
-def relevant_part(histories: Histories, threshold: float | None) -> Histories:
-    """Histories without entries below the threshold.
-
-    A row with nothing at or above it is kept whole: what somebody chose is then all that is known of
-    them, and items picked by hand come without a rating.
-    """
-    if threshold is None or not len(histories.items):
-        return histories
-    row, good = histories.row, histories.values >= threshold
-    keep = good | (np.bincount(row[good], minlength=len(histories)) == 0)[row]
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(row[keep], minlength=len(histories)))]).astype(np.int64)
-    times = None if histories.times is None else histories.times[keep]
-    return Histories(indptr, histories.items[keep], histories.values[keep], times)
+    return _valued(histories.relevant(data.threshold).matrix(data.n_items, binary=values == "ignore"), values)
 
 
 def _valued(matrix: sparse.csr_matrix, values: ValueUse) -> sparse.csr_matrix:
     if values == "ignore":
         return matrix
     weights = np.maximum(matrix.data, 0)
-    out = sparse.csr_matrix((np.log1p(weights) if values == "log" else weights, matrix.indices, matrix.indptr), shape=matrix.shape)
-    return out
+    return sparse.csr_matrix((np.log1p(weights) if values == "log" else weights, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def inverse_frequency(matrix: sparse.csr_matrix) -> np.ndarray:
@@ -119,9 +101,10 @@ def item_neighbours(items: sparse.csr_matrix, k: int, lean: float, shrinkage: fl
     """
     items = unit_scaled(items)
     norms = row_norms(items)
+    of_scored, of_source = norms ** (2 * lean), norms ** (2 - 2 * lean)
 
     def similarity(scored: np.ndarray, source: np.ndarray, dot: np.ndarray) -> np.ndarray:
-        return np.where(scored == source, 0, dot / (norms[scored] ** (2 * lean) * norms[source] ** (2 - 2 * lean) + shrinkage))
+        return np.where(scored == source, 0, dot / (of_scored[scored] * of_source[source] + shrinkage))
 
     return nearest(items, items.T.tocsr(), k, similarity, ctx).T.tocsr()
 
@@ -195,19 +178,3 @@ def fill_by_popularity(scores: np.ndarray, popularity: np.ndarray) -> np.ndarray
     unit = scores.max(axis=1, keepdims=True, initial=0) * np.float32(1e-3)
     unit[unit <= 0] = 1
     return np.where(scores > 0, scores, (popularity - 1 - 1e-6)[None, :] * unit).astype(np.float32)
-
-
-def explain_by_weights(history: sparse.csr_matrix, column: np.ndarray, k: int, method: str) -> Explanation:
-    """Exact parts of a linear model: entry j of the history (1, I) adds history[j] * column[j]."""
-    parts = history.data * column[history.indices]
-    order = np.argsort(-np.abs(parts), kind="stable")
-    order = order[parts[order] != 0][:k]
-    order = order[np.argsort(-parts[order], kind="stable")]
-    return Explanation(
-        kind="history",
-        refs=tuple(int(j) for j in history.indices[order]),
-        contributions=tuple(float(p) for p in parts[order]),
-        total=float(parts.sum()),
-        exact=True,
-        method=method,
-    )

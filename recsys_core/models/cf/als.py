@@ -12,8 +12,10 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Explanation, Source
+from . import _params as shared
 from ._factors import FactorModel, auto_factors, factor_bytes, mean_weight, noise_level, raw_weights, single_threaded_blas
 from ._fold_in import positives, weighted_ridge
+from ._params import Weighting
 
 
 class ALS(FactorModel):
@@ -35,23 +37,8 @@ class ALS(FactorModel):
     )
 
     class Params(Params):
-        factors: int | Literal["auto"] = param(
-            "auto",
-            label="Factors",
-            help="How many hidden tastes describe a user. More can tell finer differences, but need more data.",
-            ge=1,
-            le=1024,
-            tune=(16, 256, "log"),
-            fast=16,
-        )
-        regularization: float | Literal["auto"] = param(
-            "auto",
-            label="Regularisation",
-            help="How strongly the model is held back from fitting chance. Raise it for small or noisy data.",
-            ge=0,
-            le=100_000,
-            tune=(0.5, 200, "log"),
-        )
+        factors: int | Literal["auto"] = shared.factors(fast=16)
+        regularization: float | Literal["auto"] = shared.regularization("auto", le=100_000, tune=(0.5, 200, "log"))
         alpha: float = param(
             4.0,
             label="Confidence of an interaction",
@@ -60,21 +47,8 @@ class ALS(FactorModel):
             le=10_000,
             tune=(0.5, 40, "log"),
         )
-        weighting: Literal["binary", "log", "linear"] | Literal["auto"] = param(
-            "auto",
-            label="Weight of repeated interactions",
-            help="Does the 100th play count? Binary: no. Log: a little. Linear: as much as the first. Auto: log, or binary for ratings.",
-        )
-        iterations: int = param(
-            15,
-            label="Iterations",
-            help="How often users and items are fitted in turn.",
-            ge=1,
-            le=500,
-            tune=(5, 50, "linear"),
-            fast=8,
-            thorough=30,
-        )
+        weighting: Weighting = shared.weighting()
+        iterations: int = shared.iterations(15, le=500, tune=(5, 50, "linear"), fast=8, thorough=30)
 
     params: Params
     resolved: Params
@@ -153,15 +127,8 @@ class ALS(FactorModel):
         vectors = self.item_factors[row.indices].astype(np.float64)  # (n, F)
         system = self._gram + (vectors * extra[:, None]).T @ vectors
         contributions = (1 + extra) * (vectors @ np.linalg.solve(system, self.item_factors[item].astype(np.float64)))
-        best = np.argsort(-contributions, kind="stable")[:k]
-        return Explanation(
-            kind="history",
-            refs=tuple(int(code) for code in row.indices[best]),
-            contributions=tuple(float(part) for part in contributions[best]),
-            total=float(contributions.sum()),
-            exact=True,
-            method="The score is a sum of one part for each item of the history (Hu, Koren, Volinsky 2008, section 5).",
-        )
+        method = "The score is a sum of one part for each item of the history (Hu, Koren, Volinsky 2008, section 5)."
+        return Explanation.of_history(row.indices, contributions, k, method)
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"weight_scale": self.weight_scale}

@@ -13,6 +13,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Need, Source
+from . import _params as shared
 from ._factors import FactorModel, auto_factors, factor_bytes, noise_level, single_threaded_blas
 from ._fold_in import weighted_ridge
 
@@ -43,15 +44,7 @@ class BiasedMF(FactorModel):
     needs = frozenset({Need.RATINGS})
 
     class Params(Params):
-        factors: int | Literal["auto"] = param(
-            "auto",
-            label="Factors",
-            help="How many hidden tastes describe a user. More can tell finer differences, but need more data.",
-            ge=1,
-            le=256,
-            tune=(8, 64, "log"),
-            fast=8,
-        )
+        factors: int | Literal["auto"] = shared.factors(le=256, tune=(8, 64, "log"), fast=8)
         regularization: float = param(
             0.15,
             label="Regularisation of tastes",
@@ -69,16 +62,7 @@ class BiasedMF(FactorModel):
             tune=(0.005, 0.3, "log"),
             advanced=True,
         )
-        iterations: int = param(
-            12,
-            label="Iterations",
-            help="How often users and items are fitted in turn.",
-            ge=1,
-            le=500,
-            tune=(5, 40, "linear"),
-            fast=6,
-            thorough=30,
-        )
+        iterations: int = shared.iterations(12, le=500, tune=(5, 40, "linear"), fast=6, thorough=30)
         ranking: Literal["likely", "rating"] = param(
             "likely",
             label="Rank lists by",

@@ -12,6 +12,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Source
+from . import _params as shared
 from ._factors import FactorModel, factor_bytes, log_popularity, single_threaded_blas
 from ._fold_in import maximise, popularity_sample, positives
 
@@ -41,16 +42,7 @@ class BPR(FactorModel):
     source = Source("Rendle et al.: BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009", "https://arxiv.org/abs/1205.2618")
 
     class Params(Params):
-        factors: int = param(
-            64,
-            label="Factors",
-            help="How many hidden tastes describe a user. More can tell finer differences, but need more data.",
-            ge=1,
-            le=1024,
-            tune=(16, 256, "log"),
-            fast=32,
-            thorough=128,
-        )
+        factors: int = shared.factors(64, fast=32, thorough=128)
         learning_rate: float = param(
             0.03,
             label="Learning rate",
@@ -59,14 +51,7 @@ class BPR(FactorModel):
             le=1,
             tune=(0.005, 0.2, "log"),
         )
-        regularization: float = param(
-            0.04,
-            label="Regularisation",
-            help="How strongly the model is held back from fitting chance. Raise it for small or noisy data.",
-            ge=0,
-            le=10,
-            tune=(0.002, 0.2, "log"),
-        )
+        regularization: float = shared.regularization(0.04, le=10, tune=(0.002, 0.2, "log"))
         iterations: int | Literal["auto"] = param(
             "auto",
             label="Rounds over the data",
@@ -77,15 +62,7 @@ class BPR(FactorModel):
             fast=40,
             thorough=200,
         )
-        popularity_correction: float = param(
-            0.75,
-            label="Popularity correction",
-            help="1 ranks by how likely the user is to take an item; lower values favour less popular items.",
-            ge=0,
-            le=2,
-            tune=(0.3, 1.2, "linear"),
-            advanced=True,
-        )
+        popularity_correction: float = shared.popularity_correction(0.75, (0.3, 1.2, "linear"))
 
     params: Params
     resolved: Params

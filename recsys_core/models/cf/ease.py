@@ -12,8 +12,11 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...errors import JobFailed
-from .._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
-from ._neighbours import ValueUse, explain_by_weights, folded, gram, positives
+from .._base import BATCH_BYTES, Cost, Source
+from . import _params as shared
+from ._item_to_item import ItemToItem
+from ._neighbours import gram, positives
+from ._params import ValueUse
 
 BYTES_PER_CELL = 8 + 4  # the Gram matrix in double precision, inverted in place, and the weights in single
 MEMORY_SHARE = 0.4  # of the machine, for "auto" in `max_items`
@@ -36,12 +39,7 @@ class EaseParams(p.Params):
         le=0.9,
         tune=(0, 0.6, "linear"),
     )
-    values: ValueUse = p.param(
-        "ignore",
-        label="Use of counts and ratings",
-        help="Whether a larger count or rating counts for more: ignore it, use its logarithm, or use it as it is.",
-        advanced=True,
-    )
+    values: ValueUse = shared.value_use()
     max_items: int | Literal["auto"] = p.param(
         "auto",
         label="Most items modelled",
@@ -52,7 +50,7 @@ class EaseParams(p.Params):
     )
 
 
-class Ease(Recommender):
+class Ease(ItemToItem):
     """Item-item weights B minimising |X - XB|² + |λ^½ B|² with a zero diagonal.
 
     Source: Steck (2019), "Embarrassingly Shallow Autoencoders for Sparse Data", eq. 8,
@@ -68,7 +66,9 @@ class Ease(Recommender):
     family = "Linear"
     summary = "Strong first choice up to some 20,000 items: one setting, no training loop, the same answer every time."
     source = Source("Steck (2019), Embarrassingly Shallow Autoencoders for Sparse Data, WWW", "https://arxiv.org/abs/1905.03375")
+    reason = "The learnt weight from each item of the history to this one; they add up to the score."
     Params = EaseParams
+    _weights: np.ndarray  # dense
 
     @classmethod
     def auto_params(cls, params: EaseParams, stats: DatasetStats) -> dict[str, Any]:
@@ -107,11 +107,10 @@ class Ease(Recommender):
         self._weights[diagonal, diagonal] = 0
 
     def _history_scores(self, histories: Histories) -> np.ndarray:
-        train = self.fitted
-        history = folded(histories, train, self.resolved.values)
+        history = self._history_matrix(histories)
         if self._modelled is None:
             return np.asarray(history @ self._weights)
-        scores = np.zeros((len(histories), train.n_items), np.float32)
+        scores = np.zeros((len(histories), self.fitted.n_items), np.float32)
         scores[:, self._modelled] = history[:, self._modelled] @ self._weights
         return scores
 
@@ -124,15 +123,13 @@ class Ease(Recommender):
         out[np.ix_(place >= 0, self._modelled)] = self._weights[place[place >= 0]]
         return out
 
-    def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
+    def _column(self, item: int) -> np.ndarray:
         column = np.zeros(self.fitted.n_items, np.float32)
         if self._modelled is None:
             column[:] = self._weights[:, item]
         elif (place := self._places()[item]) >= 0:
             column[self._modelled] = self._weights[:, place]
-        entries = folded(history, self.fitted, self.resolved.values)
-        method = "The learnt weight from each item of the history to this one; they add up to the score."
-        return explain_by_weights(entries, column, k, method)
+        return column
 
     def _places(self) -> np.ndarray:
         places = np.full(self.fitted.n_items, -1, np.int64)
@@ -140,10 +137,11 @@ class Ease(Recommender):
         return places
 
     def _state(self) -> dict[str, Any]:
-        return {"weights": self._weights} | ({} if self._modelled is None else {"modelled": self._modelled})
+        return super()._state() | ({} if self._modelled is None else {"modelled": self._modelled})
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self._weights, self._modelled = state["weights"], state.get("modelled")
+        super()._restore(state)
+        self._modelled = state.get("modelled")
 
 
 def auto_regularization(stats: DatasetStats) -> float:

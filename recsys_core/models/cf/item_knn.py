@@ -9,87 +9,39 @@ import numpy as np
 from ... import params as p
 from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
-from ...data.histories import Histories
 from ...data.holdout import Holdout
-from .._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
-from ._neighbours import (
-    BLOCK_ENTRIES,
-    ValueUse,
-    auto_neighbours,
-    explain_by_weights,
-    fill_by_popularity,
-    folded,
-    inverse_frequency,
-    item_neighbours,
-    pairs_within,
-    positives,
-    weigh,
-)
+from .._base import Source
+from . import _params as shared
+from ._item_to_item import ItemToItem, linked
+from ._neighbours import auto_neighbours, inverse_frequency, item_neighbours, positives, weigh
+from ._params import Similarity, ValueUse
 
 
 class ItemKnnParams(p.Params):
-    neighbours: int | Literal["auto"] = p.param(
-        "auto",
-        label="Neighbours",
-        help="How many of the most similar items speak for an item. Auto chooses by the size of the catalogue.",
-        ge=1,
-        le=5_000,
-        tune=(20, 1_000, "log"),
+    neighbours: int | Literal["auto"] = shared.neighbours(
+        "How many of the most similar items speak for an item. Auto chooses by the size of the catalogue."
     )
-    similarity: Literal["asymmetric", "cosine"] = p.param(
+    similarity: Similarity = shared.similarity(
         "asymmetric",
-        label="Similarity",
-        help="How shared users are set against popularity: cosine is even-handed, asymmetric leans to popular or to rare items.",
+        "How shared users are set against popularity: cosine is even-handed, asymmetric leans to popular or to rare items.",
     )
-    alpha: float = p.param(
+    alpha: float = shared.lean(
         0.35,
-        label="Lean of the asymmetric similarity",
-        help="Only for asymmetric: 0.5 is the cosine; lower values favour popular items, higher values rare ones.",
-        ge=0,
-        le=1,
-        tune=(0, 1, "linear"),
-        advanced=True,
+        "Lean of the asymmetric similarity",
+        "Only for asymmetric: 0.5 is the cosine; lower values favour popular items, higher values rare ones.",
     )
     weighting: Literal["none", "user_idf", "tfidf", "bm25"] = p.param(
         "tfidf",
         label="Weight of users",
         help="Users who chose a bit of everything say little about which items belong together. All but 'none' let them count less.",
     )
-    shrinkage: float = p.param(
-        10.0,
-        label="Shrinkage",
-        help="Pulls similarities that rest on few shared users towards zero. 0 turns it off.",
-        ge=0,
-        le=10_000,
-        tune=(0, 200, "linear"),
-    )
-    values: ValueUse = p.param(
-        "ignore",
-        label="Use of counts and ratings",
-        help="Whether a larger count or rating counts for more: ignore it, use its logarithm, or use it as it is.",
-        advanced=True,
-    )
-    k1: float = p.param(
-        1.2,
-        label="BM25 K1",
-        help="Only for bm25: how soon a repeated interaction stops adding.",
-        gt=0,
-        le=1_000,
-        tune=(0.1, 100, "log"),
-        advanced=True,
-    )
-    b: float = p.param(
-        0.75,
-        label="BM25 B",
-        help="Only for bm25: how much an item's popularity is discounted.",
-        ge=0,
-        le=1,
-        tune=(0, 1, "linear"),
-        advanced=True,
-    )
+    shrinkage: float = shared.shrinkage()
+    values: ValueUse = shared.value_use()
+    k1: float = shared.bm25_k1()
+    b: float = shared.bm25_b("an item's popularity")
 
 
-class ItemKnn(Recommender):
+class ItemKnn(ItemToItem):
     """Score of an item = sum of its similarities to the items of the history.
 
     Source: Deshpande & Karypis (2004), "Item-Based Top-N Recommendation Algorithms", ACM TOIS 22(1),
@@ -108,20 +60,12 @@ class ItemKnn(Recommender):
     source = Source(
         "Deshpande & Karypis (2004), Item-Based Top-N Recommendation Algorithms, ACM TOIS", "https://doi.org/10.1145/963770.963776"
     )
+    reason = "How similar each item of the history is to this one; they add up to the score."
     Params = ItemKnnParams
 
     @classmethod
     def auto_params(cls, params: ItemKnnParams, stats: DatasetStats) -> dict[str, Any]:
         return {"neighbours": auto_neighbours(stats.n_items)}
-
-    def cost(self, stats: DatasetStats) -> Cost:
-        neighbours = min(self.resolve(stats).neighbours, stats.n_items)
-        pairs = pairs_within(stats.n_interactions, stats.n_users)
-        return Cost(
-            24 * stats.n_items * neighbours + 40 * BLOCK_ENTRIES + 40 * stats.n_interactions + BATCH_BYTES,
-            0.1 + 2e-8 * pairs + 1e-7 * min(pairs, stats.n_items**2),
-            "pairs of items within one history",
-        )
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         params = self.resolved
@@ -132,22 +76,6 @@ class ItemKnn(Recommender):
         lean = params.alpha if params.similarity == "asymmetric" else 0.5
         self._weights = item_neighbours(items, params.neighbours, lean, params.shrinkage, ctx)
 
-    def _history_scores(self, histories: Histories) -> np.ndarray:
-        history = folded(histories, self.fitted, self.resolved.values)
-        return fill_by_popularity((history @ self._weights).toarray(), self._popularity())
-
     def _similar(self, items: np.ndarray) -> np.ndarray:
-        scores = self._weights.tocsc()[:, items].T.toarray()
-        return np.where(scores > 0, scores, -np.inf)
-
-    def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
-        entries = folded(history, self.fitted, self.resolved.values)
-        column = self._weights[:, [item]].toarray().ravel()
-        method = "How similar each item of the history is to this one; they add up to the score."
-        return explain_by_weights(entries, column, k, method)
-
-    def _state(self) -> dict[str, Any]:
-        return {"weights": self._weights}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self._weights = state["weights"]
+        """What speaks for each item: those are the links that were kept for it."""
+        return linked(self._weights[:, items].T)

@@ -13,6 +13,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Source
+from . import _params as shared
 from ._factors import FactorModel, factor_bytes, log_popularity, mean_weight, raw_weights, single_threaded_blas
 from ._fold_in import maximise, popularity_sample, positives
 
@@ -42,35 +43,12 @@ class LMF(FactorModel):
     )
 
     class Params(Params):
-        factors: int = param(
-            16,
-            label="Factors",
-            help="How many hidden tastes describe a user. More can tell finer differences, but need more data.",
-            ge=1,
-            le=512,
-            tune=(8, 128, "log"),
-        )
+        factors: int = shared.factors(16, le=512, tune=(8, 128, "log"))
         learning_rate: float = param(
             1.0, label="Learning rate", help="Size of a learning step; it shrinks by itself (AdaGrad).", gt=0, le=10, tune=(0.1, 2, "log")
         )
-        regularization: float = param(
-            2.0,
-            label="Regularisation",
-            help="How strongly the model is held back from fitting chance. Raise it for small or noisy data.",
-            ge=0,
-            le=1000,
-            tune=(0.3, 10, "log"),
-        )
-        iterations: int = param(
-            60,
-            label="Rounds over the data",
-            help="How often users and items are fitted in turn.",
-            ge=1,
-            le=5000,
-            tune=(20, 200, "log"),
-            fast=30,
-            thorough=120,
-        )
+        regularization: float = shared.regularization(2.0, le=1000, tune=(0.3, 10, "log"))
+        iterations: int = shared.iterations(60, le=5000, tune=(20, 200, "log"), fast=30, thorough=120, label="Rounds over the data")
         negatives: int = param(
             30,
             label="Negatives per interaction",
@@ -86,15 +64,7 @@ class LMF(FactorModel):
             help="Whether 100 plays count more than one: no (binary) or a little (log). Auto: log, or binary for ratings.",
         )
 
-        popularity_correction: float = param(
-            0.5,
-            label="Popularity correction",
-            help="1 ranks by how likely the user is to take an item; lower values favour less popular items.",
-            ge=0,
-            le=2,
-            tune=(0, 1.2, "linear"),
-            advanced=True,
-        )
+        popularity_correction: float = shared.popularity_correction(0.5, (0, 1.2, "linear"))
 
     params: Params
     resolved: Params

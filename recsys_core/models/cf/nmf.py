@@ -12,10 +12,13 @@ from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.holdout import Holdout
+from ...errors import Unsupported
 from ...params import Params, param
 from .._base import Cost, Source
+from . import _params as shared
 from ._factors import FactorModel, auto_factors, factor_bytes, mean_weight, noise_level, raw_weights, single_threaded_blas
 from ._fold_in import positives, row_blocks
+from ._params import Weighting
 
 FOLD_IN_ITERATIONS = 40
 
@@ -39,43 +42,25 @@ class NMF(FactorModel):
     )
 
     class Params(Params):
-        factors: int | Literal["auto"] = param(
-            "auto",
-            label="Factors",
-            help="How many groups of items are looked for. More can tell finer differences, but need more data.",
-            ge=1,
+        factors: int | Literal["auto"] = shared.factors(
             le=512,
             tune=(8, 128, "log"),
             fast=16,
+            help="How many groups of items are looked for. More can tell finer differences, but need more data.",
         )
-        regularization: float | Literal["auto"] = param(
+        regularization: float | Literal["auto"] = shared.regularization(
             "auto",
-            label="Regularisation",
-            help="How strongly the model is held back from fitting chance. Auto follows the data's size and density.",
-            ge=0,
             le=100_000,
             tune=(0.5, 100, "log"),
+            help="How strongly the model is held back from fitting chance. Auto follows the data's size and density.",
         )
         loss: Literal["squared", "kullback_leibler"] = param(
             "squared",
             label="Loss",
             help="What counts as a bad fit. Squared is faster and usually better; Kullback-Leibler suits counts.",
         )
-        iterations: int = param(
-            60,
-            label="Iterations",
-            help="How often users and items are fitted in turn.",
-            ge=1,
-            le=2000,
-            tune=(20, 200, "log"),
-            fast=30,
-            thorough=150,
-        )
-        weighting: Literal["binary", "log", "linear"] | Literal["auto"] = param(
-            "auto",
-            label="Weight of repeated interactions",
-            help="Does the 100th play count? Binary: no. Log: a little. Linear: as much as the first. Auto: log, or binary for ratings.",
-        )
+        iterations: int = shared.iterations(60, le=2000, tune=(20, 200, "log"), fast=30, thorough=150)
+        weighting: Weighting = shared.weighting()
 
     params: Params
     resolved: Params
@@ -116,6 +101,12 @@ class NMF(FactorModel):
                 ctx.report("fit", done / p.iterations, epoch=done, epochs=p.iterations)
                 settings = self._settings(data.n_users, data.n_items, 1)
                 users, items, _ = _quietly(non_negative_factorization, matrix, W=users, H=items, init="custom", **settings)
+                if not (users.any() and items.any()):
+                    raise Unsupported(
+                        f"With a regularization of {p.regularization:g} nothing is left of the factors "
+                        f"of {self.label} on {matrix.nnz:,} relevant interactions.",
+                        "Lower the regularization or use more data.",
+                    )
         self._learned(users, items.T)
         self._learned(self._solved_users(data, ctx), items.T)
 

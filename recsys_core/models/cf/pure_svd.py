@@ -13,8 +13,10 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Explanation, Source
+from . import _params as shared
 from ._factors import FactorModel, factor_bytes, mean_weight, raw_weights, single_threaded_blas
 from ._fold_in import positives
+from ._params import Weighting
 
 DENSE_CELLS = 1_000_000  # up to here a full SVD is as fast, and it has no limit on the number of factors
 
@@ -38,13 +40,9 @@ class PureSVD(FactorModel):
     )
 
     class Params(Params):
-        factors: int | Literal["auto"] = param(
-            "auto",
-            label="Factors",
-            help="How many directions of taste are kept. Few keep what is common, many also what is special (and chance).",
-            ge=1,
-            le=1024,
+        factors: int | Literal["auto"] = shared.factors(
             tune=(8, 256, "log"),
+            help="How many directions of taste are kept. Few keep what is common, many also what is special (and chance).",
         )
         popularity_damping: float = param(
             0.0,
@@ -54,11 +52,7 @@ class PureSVD(FactorModel):
             le=1,
             tune=(0, 0.4, "linear"),
         )
-        weighting: Literal["binary", "log", "linear"] | Literal["auto"] = param(
-            "auto",
-            label="Weight of repeated interactions",
-            help="Does the 100th play count? Binary: no. Log: a little. Linear: as much as the first. Auto: log, or binary for ratings.",
-        )
+        weighting: Weighting = shared.weighting()
 
     params: Params
     resolved: Params
@@ -137,15 +131,8 @@ class PureSVD(FactorModel):
         """score = Σ_j r_j · v_j·v_i: one part for each item of the history."""
         row = self._rows(history)
         contributions = row.data * (self.item_factors[row.indices] @ self.item_factors[item])
-        best = np.argsort(-contributions, kind="stable")[:k]
-        return Explanation(
-            kind="history",
-            refs=tuple(int(code) for code in row.indices[best]),
-            contributions=tuple(float(part) for part in contributions[best]),
-            total=float(contributions.sum()),
-            exact=True,
-            method="The score is a sum of one part for each item of the history: its weight times how alike the two items are.",
-        )
+        method = "The score is a sum of one part for each item of the history: its weight times how alike the two items are."
+        return Explanation.of_history(row.indices, contributions, k, method)
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"weight_scale": self.weight_scale}

@@ -10,20 +10,12 @@ from scipy import sparse
 from ... import params as p
 from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
-from ...data.histories import Histories
 from ...data.holdout import Holdout
-from .._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
-from ._neighbours import (
-    BLOCK_ENTRIES,
-    ValueUse,
-    auto_neighbours,
-    explain_by_weights,
-    fill_by_popularity,
-    folded,
-    nearest,
-    pairs_within,
-    positives,
-)
+from .._base import Source
+from . import _params as shared
+from ._item_to_item import ItemToItem
+from ._neighbours import auto_neighbours, nearest, positives
+from ._params import ValueUse
 
 
 class Rp3betaParams(p.Params):
@@ -43,23 +35,13 @@ class Rp3betaParams(p.Params):
         le=2,
         tune=(0, 1, "linear"),
     )
-    neighbours: int | Literal["auto"] = p.param(
-        "auto",
-        label="Neighbours",
-        help="To how many other items the walks from an item are followed. Auto chooses by the size of the catalogue.",
-        ge=1,
-        le=5_000,
-        tune=(20, 1_000, "log"),
+    neighbours: int | Literal["auto"] = shared.neighbours(
+        "To how many other items the walks from an item are followed. Auto chooses by the size of the catalogue."
     )
-    values: ValueUse = p.param(
-        "ignore",
-        label="Use of counts and ratings",
-        help="Whether a larger count or rating makes a step likelier: ignore it, use its logarithm, or use it as it is.",
-        advanced=True,
-    )
+    values: ValueUse = shared.value_use("makes a step likelier")
 
 
-class Rp3beta(Recommender):
+class Rp3beta(ItemToItem):
     """Score of an item = probability that item -> user -> item walks from the history end there, / popularity^beta.
 
     Source: Paudel et al. (2017), "Updatable, Accurate, Diverse, and Scalable Recommendations for Interactive
@@ -77,20 +59,12 @@ class Rp3beta(Recommender):
     source = Source(
         "Paudel et al. (2017), Updatable, Accurate, Diverse, and Scalable Recommendations, ACM TiiS", "https://doi.org/10.1145/2955101"
     )
+    reason = "How often walks from each item of the history end here; they add up to the score."
     Params = Rp3betaParams
 
     @classmethod
     def auto_params(cls, params: Rp3betaParams, stats: DatasetStats) -> dict[str, Any]:
         return {"neighbours": 2 * auto_neighbours(stats.n_items)}
-
-    def cost(self, stats: DatasetStats) -> Cost:
-        neighbours = min(self.resolve(stats).neighbours, stats.n_items)
-        pairs = pairs_within(stats.n_interactions, stats.n_users)
-        return Cost(
-            24 * stats.n_items * neighbours + 40 * BLOCK_ENTRIES + 40 * stats.n_interactions + BATCH_BYTES,
-            0.1 + 2e-8 * pairs + 1e-7 * min(pairs, stats.n_items**2),
-            "pairs of items within one history",
-        )
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         params = self.resolved
@@ -103,26 +77,6 @@ class Rp3beta(Recommender):
             return np.where(source == end, 0, reached * discount[end])
 
         self._weights = nearest(to_user, to_item, params.neighbours, discounted, ctx)
-
-    def _history_scores(self, histories: Histories) -> np.ndarray:
-        history = folded(histories, self.fitted, self.resolved.values)
-        return fill_by_popularity((history @ self._weights).toarray(), self._popularity())
-
-    def _similar(self, items: np.ndarray) -> np.ndarray:
-        scores = self._weights[items].toarray()
-        return np.where(scores > 0, scores, -np.inf)
-
-    def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
-        entries = folded(history, self.fitted, self.resolved.values)
-        column = self._weights[:, [item]].toarray().ravel()
-        method = "How often walks from each item of the history end here; they add up to the score."
-        return explain_by_weights(entries, column, k, method)
-
-    def _state(self) -> dict[str, Any]:
-        return {"weights": self._weights}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self._weights = state["weights"]
 
 
 def _steps(matrix: sparse.csr_matrix, alpha: float) -> sparse.csr_matrix:

@@ -12,18 +12,17 @@ from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.holdout import Holdout
-from .._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
+from .._base import BATCH_BYTES, Cost, Source
+from . import _params as shared
+from ._item_to_item import ItemToItem
 from ._neighbours import (
     BLOCK_ENTRIES,
     auto_neighbours,
-    explain_by_weights,
-    fill_by_popularity,
     inverse_frequency,
     item_neighbours,
     keep_largest,
     pairs_within,
     positives,
-    relevant_part,
     weigh,
 )
 
@@ -62,35 +61,14 @@ class SeqItemKnnParams(p.Params):
         tune=(1, 50, "log"),
         fast=10,
     )
-    neighbours: int | Literal["auto"] = p.param(
-        "auto",
-        label="Neighbours",
-        help="How many items speak for an item. Auto chooses by the size of the catalogue.",
-        ge=1,
-        le=5_000,
-        tune=(20, 1_000, "log"),
+    neighbours: int | Literal["auto"] = shared.neighbours("How many items speak for an item. Auto chooses by the size of the catalogue.")
+    alpha: float = shared.lean(
+        0.25, "Lean of the similarity", "0.5 is even-handed; lower values favour popular items, higher values rare ones."
     )
-    alpha: float = p.param(
-        0.25,
-        label="Lean of the similarity",
-        help="0.5 is even-handed; lower values favour popular items, higher values rare ones.",
-        ge=0,
-        le=1,
-        tune=(0, 1, "linear"),
-        advanced=True,
-    )
-    shrinkage: float = p.param(
-        10.0,
-        label="Shrinkage",
-        help="Pulls similarities that rest on few shared users towards zero. 0 turns it off.",
-        ge=0,
-        le=10_000,
-        tune=(0, 200, "linear"),
-        advanced=True,
-    )
+    shrinkage: float = shared.shrinkage(advanced=True)
 
 
-class SeqItemKnn(Recommender):
+class SeqItemKnn(ItemToItem):
     """Score of an item = sum over the history of decay^age * (same-users similarity mixed with followed-by counts).
 
     Source: Garg et al. (2019), "Sequence and Time Aware Neighborhood for Session-based Recommendations",
@@ -110,6 +88,7 @@ class SeqItemKnn(Recommender):
         "Garg et al. (2019), Sequence and Time Aware Neighborhood for Session-based Recommendations, SIGIR",
         "https://doi.org/10.1145/3331184.3331322",
     )
+    reason = "How strongly each item of the history leads to this one, recent items more; the parts add up to the score."
     Params = SeqItemKnnParams
 
     @classmethod
@@ -165,28 +144,10 @@ class SeqItemKnn(Recommender):
 
     def _history_matrix(self, histories: Histories) -> sparse.csr_matrix:
         """csr (B, I): decayed weights by position from the end; repeated items add up."""
-        kept = relevant_part(histories, self.fitted.threshold)
+        kept = histories.relevant(self.fitted.threshold)
         age = np.repeat(kept.indptr[1:], kept.lengths) - 1 - np.arange(len(kept.items))
         params = self.resolved
         weights = params.long_term + (1 - params.long_term) * params.decay ** age.astype(np.float64)
         out = sparse.csr_matrix((weights.astype(np.float32), kept.items, kept.indptr), shape=(len(kept), self.fitted.n_items), copy=True)
         out.sum_duplicates()
         return out
-
-    def _history_scores(self, histories: Histories) -> np.ndarray:
-        return fill_by_popularity((self._history_matrix(histories) @ self._weights).toarray(), self._popularity())
-
-    def _similar(self, items: np.ndarray) -> np.ndarray:
-        scores = self._weights[items].toarray()
-        return np.where(scores > 0, scores, -np.inf)
-
-    def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
-        column = self._weights[:, [item]].toarray().ravel()
-        method = "How strongly each item of the history leads to this one, recent items more; the parts add up to the score."
-        return explain_by_weights(self._history_matrix(history), column, k, method)
-
-    def _state(self) -> dict[str, Any]:
-        return {"weights": self._weights}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self._weights = state["weights"]

@@ -11,21 +11,12 @@ from scipy import sparse
 from ... import params as p
 from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
-from ...data.histories import Histories
 from ...data.holdout import Holdout
-from .._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
-from ._neighbours import (
-    BLOCK_ENTRIES,
-    ValueUse,
-    explain_by_weights,
-    fill_by_popularity,
-    folded,
-    inverse_frequency,
-    item_neighbours,
-    pairs_within,
-    positives,
-    weigh,
-)
+from .._base import BATCH_BYTES, Cost, Source
+from . import _params as shared
+from ._item_to_item import ItemToItem
+from ._neighbours import BLOCK_ENTRIES, gram, inverse_frequency, item_neighbours, pairs_within, positives, weigh
+from ._params import ValueUse
 
 DENSE_GRAM_BYTES = 2**30  # above this the Gram matrix is computed candidate set by candidate set
 
@@ -57,15 +48,10 @@ class SlimParams(p.Params):
         fast=50,
         thorough=300,
     )
-    values: ValueUse = p.param(
-        "ignore",
-        label="Use of counts and ratings",
-        help="Whether a larger count or rating counts for more: ignore it, use its logarithm, or use it as it is.",
-        advanced=True,
-    )
+    values: ValueUse = shared.value_use()
 
 
-class Slim(Recommender):
+class Slim(ItemToItem):
     """Item-item weights W >= 0 minimising ½|X - XW|² + ½ l2 |W|² + l1 |W|₁ with a zero diagonal, by coordinate descent.
 
     Source: Ning & Karypis (2011), "SLIM: Sparse Linear Methods for Top-N Recommender Systems", ICDM, eq. 3,
@@ -83,6 +69,7 @@ class Slim(Recommender):
     source = Source(
         "Ning & Karypis (2011), SLIM: Sparse Linear Methods for Top-N Recommender Systems, ICDM", "https://doi.org/10.1109/ICDM.2011.134"
     )
+    reason = "The learnt weight from each item of the history to this one; they add up to the score."
     Params = SlimParams
 
     @classmethod
@@ -104,11 +91,11 @@ class Slim(Recommender):
         items = matrix.T.tocsr()
         tfidf = weigh(items, "tfidf", inverse_frequency(items), 1.0, 1.0, 0.0)
         near = item_neighbours(tfidf, params.neighbours, 0.35, 0.0, ctx.part("Candidates", 0.0, 0.1)).tocsc()
-        products = _Products(matrix)
+        products = _Products(matrix, ctx.part("Products", 0.1, 0.2))
         columns, values, sizes = [], [], np.zeros(data.n_items, np.int64)
         for item in range(data.n_items):
             if item % 64 == 0:
-                ctx.report("Fitting items", 0.1 + 0.9 * item / data.n_items)
+                ctx.report("Fitting items", 0.2 + 0.8 * item / data.n_items)
             candidates = near.indices[near.indptr[item] : near.indptr[item + 1]]
             if len(candidates) == 0:
                 continue
@@ -121,34 +108,14 @@ class Slim(Recommender):
         indptr = np.concatenate([[0], np.cumsum(sizes)])
         self._weights = sparse.csc_matrix((*parts, indptr), shape=(data.n_items, data.n_items)).tocsr()
 
-    def _history_scores(self, histories: Histories) -> np.ndarray:
-        history = folded(histories, self.fitted, self.resolved.values)
-        return fill_by_popularity((history @ self._weights).toarray(), self._popularity())
-
-    def _similar(self, items: np.ndarray) -> np.ndarray:
-        scores = self._weights[items].toarray()
-        return np.where(scores > 0, scores, -np.inf)
-
-    def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
-        entries = folded(history, self.fitted, self.resolved.values)
-        column = self._weights[:, [item]].toarray().ravel()
-        method = "The learnt weight from each item of the history to this one; they add up to the score."
-        return explain_by_weights(entries, column, k, method)
-
-    def _state(self) -> dict[str, Any]:
-        return {"weights": self._weights}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self._weights = state["weights"]
-
 
 class _Products:
     """Inner products of item columns: looked up where the whole Gram matrix fits, else computed when asked."""
 
-    def __init__(self, matrix: sparse.csr_matrix) -> None:
+    def __init__(self, matrix: sparse.csr_matrix, ctx: RunContext) -> None:
         self.columns = matrix.tocsc().astype(np.float64)
         small = 8 * matrix.shape[1] ** 2 <= DENSE_GRAM_BYTES
-        self.gram = (self.columns.T @ self.columns).toarray() if small else None
+        self.gram = gram(matrix.astype(np.float64), ctx) if small else None
 
     def of(self, candidates: np.ndarray, item: int) -> tuple[np.ndarray, np.ndarray, float]:
         """(candidates, candidates), (candidates,) with the item, and of the item with itself."""

@@ -13,11 +13,10 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.holdout import Holdout
 from .._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
+from . import _params as shared
 from ._neighbours import (
     BLOCK_ENTRIES,
-    ValueUse,
     auto_neighbours,
-    explain_by_weights,
     fill_by_popularity,
     folded,
     inverse_frequency,
@@ -27,62 +26,31 @@ from ._neighbours import (
     row_norms,
     weigh,
 )
+from ._params import Similarity, ValueUse
 
 
 class UserKnnParams(p.Params):
-    neighbours: int | Literal["auto"] = p.param(
-        "auto",
-        label="Neighbours",
-        help="How many of the most similar users speak for a user. Auto chooses by the number of users.",
-        ge=1,
-        le=5_000,
-        tune=(20, 1_000, "log"),
+    neighbours: int | Literal["auto"] = shared.neighbours(
+        "How many of the most similar users speak for a user. Auto chooses by the number of users."
     )
-    similarity: Literal["asymmetric", "cosine"] = p.param(
+    similarity: Similarity = shared.similarity(
         "cosine",
-        label="Similarity",
-        help="How shared items are set against long histories: cosine is even-handed, asymmetric leans to active or quiet neighbours.",
+        "How shared items are set against long histories: cosine is even-handed, asymmetric leans to active or quiet neighbours.",
     )
-    alpha: float = p.param(
+    alpha: float = shared.lean(
         0.5,
-        label="Lean of the asymmetric similarity",
-        help="Only for asymmetric: 0.5 is the cosine; above it neighbours with long histories gain, below it short ones.",
-        ge=0,
-        le=1,
-        tune=(0, 1, "linear"),
-        advanced=True,
+        "Lean of the asymmetric similarity",
+        "Only for asymmetric: 0.5 is the cosine; above it neighbours with long histories gain, below it short ones.",
     )
     weighting: Literal["none", "item_idf", "tfidf", "bm25"] = p.param(
         "tfidf",
         label="Weight of items",
         help="Sharing an item that everybody has says little. All but 'none' let popular items count less.",
     )
-    shrinkage: float = p.param(
-        10.0,
-        label="Shrinkage",
-        help="Pulls similarities that rest on few shared items towards zero. 0 turns it off.",
-        ge=0,
-        le=10_000,
-        tune=(0, 200, "linear"),
-    )
-    values: ValueUse = p.param(
-        "ignore",
-        label="Use of counts and ratings",
-        help="Whether a larger count or rating counts for more: ignore it, use its logarithm, or use it as it is.",
-        advanced=True,
-    )
-    k1: float = p.param(
-        1.2,
-        label="BM25 K1",
-        help="Only for bm25: how soon a repeated interaction stops adding.",
-        gt=0,
-        le=1_000,
-        tune=(0.1, 100, "log"),
-        advanced=True,
-    )
-    b: float = p.param(
-        0.75, label="BM25 B", help="Only for bm25: how much a long history is discounted.", ge=0, le=1, tune=(0, 1, "linear"), advanced=True
-    )
+    shrinkage: float = shared.shrinkage("items")
+    values: ValueUse = shared.value_use()
+    k1: float = shared.bm25_k1()
+    b: float = shared.bm25_b("a long history")
 
 
 class UserKnn(Recommender):
@@ -143,11 +111,12 @@ class UserKnn(Recommender):
 
     def _neighbours(self, rows: sparse.csr_matrix, users: np.ndarray | None) -> sparse.csr_matrix:
         """csr (B, U): the neighbours kept, with their similarity."""
-        params, norms = self.resolved, row_norms(rows)
+        params = self.resolved
         lean = params.alpha if params.similarity == "asymmetric" else 0.5
+        of_row, of_other = row_norms(rows) ** (2 * lean), self._norms ** (2 - 2 * lean)
 
         def similarity(row: np.ndarray, other: np.ndarray, dot: np.ndarray) -> np.ndarray:
-            found = dot / (norms[row] ** (2 * lean) * self._norms[other] ** (2 - 2 * lean) + params.shrinkage)
+            found = dot / (of_row[row] * of_other[other] + params.shrinkage)
             return found if users is None else np.where(users[row] == other, 0, found)
 
         return nearest(rows, self._by_item, params.neighbours, similarity)
@@ -172,7 +141,7 @@ class UserKnn(Recommender):
         method = (
             "How much of the likeness to neighbours who have this item rests on each item of the history; the parts add up to the score."
         )
-        return explain_by_weights(row, share, k, method)
+        return Explanation.of_history(row.indices, row.data * share[row.indices], k, method)
 
     def _state(self) -> dict[str, Any]:
         return {"votes": self._votes, "idf": self._idf, "mean_length": self._mean_length, "scale": self._scale}

@@ -165,15 +165,8 @@ class DeepRecommender(Recommender):
         self._ready()
 
     def _positives(self, histories: Histories) -> sparse.csr_matrix:
-        """csr (B, I) of what each history liked: values at or above the training threshold; all of a
-        history that has none (a list of picks carries no ratings)."""
-        threshold = self.fitted.threshold
-        if threshold is None:
-            return histories.matrix(self.fitted.n_items)
-        row, liked = histories.row, histories.values >= threshold
-        liked |= np.bincount(row, weights=liked, minlength=len(histories))[row] == 0
-        kept = Histories.from_rows(len(histories), row[liked], histories.items[liked], histories.values[liked])
-        return kept.matrix(self.fitted.n_items)
+        """csr (B, I) of what each history liked; all of a history that has no rating at the threshold."""
+        return histories.relevant(self.fitted.threshold).matrix(self.fitted.n_items)
 
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         """Leave one out: how much the item's score falls when one history item is forgotten."""
