@@ -37,7 +37,7 @@ class OwnTest(Splitter):
             help="How the part for early stopping and fusion weights is cut from the training file: at random, the last items, or by time.",
         )
         validation_share: float = param(
-            0.1,
+            0.2,
             label="Validation share",
             help="Share of the training file used for it (the last item of each user with 'leave_last').",
             gt=0,
