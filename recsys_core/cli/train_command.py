@@ -142,7 +142,7 @@ class ListWriter:
             asked = ids.encode(test.users.ids)
             rest = np.setdiff1d(asked[asked >= 0], top.users)
             if len(rest):
-                more = recommend_test(first.model, first.split.test, self.k, users=rest)
+                more = recommend_test(first.model, first.split, self.k, users=rest)
                 top = TopK(*(np.concatenate([getattr(top, name), getattr(more, name)]) for name in ("users", "items", "scores")))
         known = top.users < first.model.fitted.n_users
         seen = np.diff(first.model.fitted.matrix("seen").indptr)

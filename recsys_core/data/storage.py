@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +48,6 @@ def load_dataset(folder: Path) -> Dataset:
         meta=about["meta"],
         **tables,
     )
-
-
-def without_tables(data: Dataset) -> Dataset:
-    return replace(data, user_table=None, item_table=None)
 
 
 def save_arrays(state: dict[str, Any], path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from .ids import IdMap
 
@@ -37,6 +38,16 @@ class TopK:
 
     def take(self, rows: np.ndarray) -> TopK:
         return TopK(self.users[rows], self.items[rows], self.scores[rows])
+
+    def without(self, seen: sparse.csr_matrix, k: int) -> TopK:
+        """The first k of every list after taking out what row b of `seen`, csr (B, I), holds."""
+        own = np.arange(len(self), dtype=np.int64)[:, None] * seen.shape[1]
+        row = np.repeat(own[:, 0], np.diff(seen.indptr))
+        gone = np.isin(own + self.items, row + seen.indices) | (self.items < 0)
+        order = np.argsort(gone, axis=1, kind="stable")[:, :k]
+        gone = np.take_along_axis(gone, order, axis=1)
+        items, scores = np.take_along_axis(self.items, order, axis=1), np.take_along_axis(self.scores, order, axis=1)
+        return TopK(self.users, np.where(gone, -1, items).astype(np.int32), np.where(gone, np.nan, scores).astype(np.float32))
 
     def frame(self, users: IdMap | np.ndarray, items: IdMap) -> pd.DataFrame:
         """user, item, rank (from 1), score with external ids: the only place they go out.

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from ..context import RunContext
 from ..data.topk import top_k
+from ..metrics._lists import discounts
 
 KEEP_BEST = 8  # the learnt weights are the mean of the best few: one winner would be picked by luck
 
@@ -30,15 +31,30 @@ class Candidates:
         fused[self.items < 0] = -np.inf
         columns, _ = top_k(fused, self.k)
         gains = np.take_along_axis(self.hits, np.maximum(columns, 0), axis=1) & (columns >= 0)
-        return float(((gains @ _discounts(self.k)) / self.ideal).mean())
+        return float(((gains @ discounts(self.k)) / self.ideal).mean())
 
+    @classmethod
+    def joined(cls, blocks: list[Candidates]) -> Candidates:
+        """The users of all blocks, padded to the widest."""
+        width = max(block.items.shape[1] for block in blocks)
 
-def _discounts(k: int) -> np.ndarray:
-    return 1 / np.log2(np.arange(2, k + 2))
+        def wide(array: np.ndarray, fill: float) -> np.ndarray:
+            return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, width - array.shape[-1])], constant_values=fill)
+
+        return cls(
+            items=np.concatenate([wide(block.items, -1) for block in blocks]),
+            scores=np.concatenate([wide(block.scores, 0) for block in blocks], axis=1),
+            hits=np.concatenate([wide(block.hits, False) for block in blocks]),
+            ideal=np.concatenate([block.ideal for block in blocks]),
+            k=blocks[0].k,
+        )
 
 
 def collect(part_scores: list[np.ndarray], seen: sparse.csr_matrix, relevant: sparse.csr_matrix, k: int, depth: int) -> Candidates:
-    """The union of the parts' top `depth` unseen items per user. part_scores: P arrays (V, I), normalised."""
+    """The union of the parts' top `depth` unseen items per user, for one block of users.
+
+    part_scores: P arrays (V, I), normalised. Memory: some copies of V × I, so V is a block; what is kept is V × depth × P.
+    """
     n_users, n_items = part_scores[0].shape
     hidden = seen.toarray().astype(bool)
     tops = [top_k(np.where(hidden, -np.inf, scores), min(depth, n_items))[0] for scores in part_scores]
@@ -55,7 +71,7 @@ def collect(part_scores: list[np.ndarray], seen: sparse.csr_matrix, relevant: sp
         items=items,
         scores=np.stack([np.take_along_axis(scores, at, axis=1) for scores in part_scores]),
         hits=np.take_along_axis(truth, at, axis=1) & (items >= 0),
-        ideal=np.maximum(np.cumsum(_discounts(k))[np.maximum(sizes, 1) - 1], 1e-9),
+        ideal=np.maximum(np.cumsum(discounts(k))[np.maximum(sizes, 1) - 1], 1e-9),
         k=k,
     )
 

@@ -13,13 +13,14 @@ from ..data.dataset import Dataset, DatasetStats
 from ..data.histories import Histories
 from ..data.holdout import Holdout
 from ..errors import ParamError, Unsupported
-from ..models._base import Cost, Explanation, Recommender, Source
+from ..models._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
 from ..params import Params, param
 from ._normalise import Normalisation, normalise
-from ._weights import collect, search
+from ._weights import Candidates, collect, search
 
 RUN = "run:"  # a part that is an already trained run: "run:<id>"
 LEARN_USERS = 1500  # validation users that weights are learnt on, at most
+LEARN_K, LEARN_DEPTH = 20, 200  # NDCG@k aimed at; how many items of each part may enter a list
 
 
 class WeightedFusion(Recommender):
@@ -145,11 +146,16 @@ class WeightedFusion(Recommender):
         ctx.report("learning weights", 0.95)
         some = validation.sample(LEARN_USERS, ctx.rng("fusion users"))
         histories = some.histories if some.cold else self.fitted.histories(some.users)
-        seen = histories.matrix(self.fitted.n_items)
-        ignore = seen.toarray().astype(bool)
-        raw = [part.history_scores(histories) if some.cold else part.scores(some.users) for part in self.parts]
-        scaled = [normalise(scores, self.params.normalization, ignore) for scores in raw]
-        return search(collect(scaled, seen, some.relevant, k=20, depth=200), ctx)
+        blocks = []
+        for rows in self._batches(len(some.users)):  # scores of all items stand in memory for one block of users only
+            ctx.check()
+            given = histories.take(np.arange(rows.start, rows.stop))
+            seen = given.matrix(self.fitted.n_items)
+            ignore = seen.toarray().astype(bool)
+            raw = [part.history_scores(given) if some.cold else part.scores(some.users[rows]) for part in self.parts]
+            scaled = [normalise(scores, self.params.normalization, ignore) for scores in raw]
+            blocks.append(collect(scaled, seen, some.relevant[rows], k=LEARN_K, depth=LEARN_DEPTH))
+        return search(Candidates.joined(blocks), ctx)
 
     def refit_params(self) -> Params:
         settings = {
@@ -197,9 +203,10 @@ class WeightedFusion(Recommender):
     def cost(self, stats: DatasetStats) -> Cost:
         costs = [self._part_model(m).cost(stats) for m in self.params.models if not m.startswith(RUN)]
         times = 2 if self.params.weights == "learn" else 1
-        block = 3 * 4 * LEARN_USERS * stats.n_items * len(self.params.models) if times == 2 else 0
+        n_parts = len(self.params.models)
+        learning = 8 * LEARN_USERS * min(LEARN_DEPTH * n_parts, stats.n_items) * (n_parts + 1) if times == 2 else 0
         return Cost(
-            memory_bytes=sum(c.memory_bytes for c in costs) + block,
+            memory_bytes=sum(c.memory_bytes for c in costs) + (2 * n_parts + 4) * BATCH_BYTES + learning,
             seconds=times * sum(c.seconds for c in costs) + 2 * times,
             note="the sum of its models" + (", fitted twice to learn the weights" if times == 2 else ""),
         )

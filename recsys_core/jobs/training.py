@@ -17,7 +17,6 @@ import pandas as pd
 
 from .. import registry
 from ..context import RunContext
-from ..data.holdout import Holdout
 from ..data.topk import TopK
 from ..errors import Unsupported
 from ..evaluation.protocol import protocol_card
@@ -167,7 +166,7 @@ def _train_fold(spec: TrainSpec, model: Recommender, fold: Fold, ctx: RunContext
     split = fold.test()  # read here for the first time
     ctx.report("Recommending", FIT_SHARE)
     length = min(spec.length, max(max(spec.ks), split.train.n_items))
-    top = clock.timed("recommend", lambda: recommend_test(final, split.test, length))
+    top = clock.timed("recommend", lambda: recommend_test(final, split, length))
     ctx.report("Measuring", 0.95)
     evaluation = clock.timed(
         "evaluate", lambda: evaluate(top, split.test, Catalog.from_dataset(split.train), spec.ks, ratings=_ratings(final, split))
@@ -193,13 +192,18 @@ def fit(model: Recommender, fold: Fold, ctx: RunContext, *, refit: bool = True) 
     return final, fitted, len(validation.users)
 
 
-def recommend_test(model: Recommender, holdout: Holdout, k: int, users: np.ndarray | None = None) -> TopK:
-    """Lists for the holdout's users (or the given codes); users the model has never met get the fallback."""
-    if holdout.cold:
-        return model.recommend_holdout(holdout, k)
-    codes = holdout.users if users is None else users
-    top = model.recommend(np.where(codes < model.fitted.n_users, codes, -1), k)
-    return TopK(np.asarray(codes, dtype=np.int32), top.items, top.scores)
+def recommend_test(model: Recommender, split: Split, k: int, users: np.ndarray | None = None) -> TopK:
+    """Lists for the test users (or the given codes); users the model has never met get the fallback."""
+    if split.test.cold:
+        return model.recommend_holdout(split.test, k)
+    codes = np.asarray(split.test.users if users is None else users, dtype=np.int32)
+    known = np.where(codes < model.fitted.n_users, codes, -1)
+    if len(split.train) == len(model.fitted):
+        return replace(model.recommend(known, k), users=codes)
+    # Not fitted again after validation: it would list the validation part, which is training too.
+    seen = split.train.matrix("seen")[codes]
+    longest = int(np.diff(seen.indptr).max(initial=0))
+    return replace(model.recommend(known, min(k + longest, 10_000)), users=codes).without(seen, k)
 
 
 def _ratings(model: Recommender, split: Split) -> np.ndarray | None:

@@ -21,7 +21,7 @@ from ..data.topk import TopK, top_k
 from ..errors import ParamError, Unsupported
 from ..params import Params
 from ._card import Card, Cost, Explanation, Need, Source
-from ._masking import masked, rows_or_empty
+from ._masking import allowed_mask, masked, rows_or_empty
 
 BATCH_BYTES = 64 * 2**20  # score rows held at once
 
@@ -133,7 +133,7 @@ class Recommender(ABC):
         _check_k(k)
         if len(users) and (users.max() >= train.n_users or users.min() < -1):
             raise Unsupported(f"User codes must be from 0 to {train.n_users - 1} (or -1 for unknown); got {users.min()} to {users.max()}.")
-        allowed = self._allowed(candidates)
+        allowed = allowed_mask(candidates, train.n_items)
         seen = train.matrix("seen")
         known = (users >= 0) & (self._history_sizes()[np.maximum(users, 0)] > 0)
         items, best = np.full((len(users), k), -1, np.int32), np.full((len(users), k), np.nan, np.float32)
@@ -159,7 +159,7 @@ class Recommender(ABC):
         _check_k(k)
         if len(histories.items) and (histories.items.max() >= train.n_items or histories.items.min() < 0):
             raise Unsupported(f"History items must be codes from 0 to {train.n_items - 1}.")
-        allowed = self._allowed(candidates)
+        allowed = allowed_mask(candidates, train.n_items)
         items, best = np.full((len(histories), k), -1, np.int32), np.full((len(histories), k), np.nan, np.float32)
         for rows in self._batches(len(histories)):
             part = histories.take(np.arange(rows.start, rows.stop))
@@ -193,10 +193,16 @@ class Recommender(ABC):
     def similar_items(self, items: np.ndarray, k: int) -> TopK:
         """The k items most similar to each item, itself left out. `users` of the result are the items."""
         self._capable(self._similar, Recommender._similar, "find similar items")
-        items = np.asarray(items, dtype=np.int32)
-        scores = np.array(self._similar(items), dtype=np.float32)
-        scores[np.arange(len(items)), items] = -np.inf
-        return TopK(items, *top_k(scores, k))
+        _check_k(k)
+        items = np.asarray(items, dtype=np.int32).reshape(-1)
+        if len(items) and (items.min() < 0 or items.max() >= self.fitted.n_items):
+            raise Unsupported(f"Items must be codes from 0 to {self.fitted.n_items - 1}; got {items.min()} to {items.max()}.")
+        found, best = np.full((len(items), k), -1, np.int32), np.full((len(items), k), np.nan, np.float32)
+        for rows in self._batches(len(items)):
+            scores = np.array(self._similar(items[rows]), dtype=np.float32)
+            scores[np.arange(len(scores)), items[rows]] = -np.inf
+            found[rows], best[rows] = top_k(scores, k)
+        return TopK(items, found, best)
 
     def explain(self, item: int, *, user: int | None = None, history: Histories | None = None, k: int = 5) -> Explanation:
         """Why `item` for a training user, or for a history (exactly one of the two)."""
@@ -282,17 +288,6 @@ class Recommender(ABC):
         if known.any():
             scores[known] = self._history_scores(histories.take(np.flatnonzero(known)))
         return scores
-
-    def _allowed(self, candidates: np.ndarray | None) -> np.ndarray | None:
-        """bool (I,) from codes or a bool mask; None when all are allowed."""
-        if candidates is None:
-            return None
-        candidates = np.asarray(candidates)
-        if candidates.dtype == bool:
-            return candidates
-        allowed = np.zeros(self.fitted.n_items, dtype=bool)
-        allowed[candidates] = True
-        return allowed
 
 
 def _check_k(k: int) -> None:

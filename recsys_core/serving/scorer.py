@@ -27,6 +27,7 @@ import psutil
 
 from ..errors import BadInput, NotFound, Unsupported, WorkbenchError
 from ..jobs.process import identity
+from ..store.files import plain
 from ..store.workspace import Workspace
 from . import requests, verbs
 from .endpoint import Endpoint, code_version, read_endpoint, remove_endpoint, write_endpoint
@@ -155,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
             raise BadInput("The question is not JSON.") from None
 
     def _send(self, status: int, value: dict[str, Any]) -> None:
-        payload = json.dumps(value, allow_nan=False).encode()
+        payload = json.dumps(plain(value), allow_nan=False).encode()  # JSON has no NaN and no infinity
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))

@@ -67,8 +67,9 @@ class ModelContract(DescriptionContract):
     @pytest.fixture(scope="class")
     @classmethod
     def rated(cls) -> Recommender:
-        """Fitted on ratings with a threshold, without times unless it needs them."""
+        """Fitted on ratings with a threshold, without times unless it needs them; user 0 liked nothing."""
         train = tastes(ratings=True).train
+        train = replace(train, value=np.where(train.user == 0, 2, train.value))
         return cls.make().fit(train if Need.TIME in cls.model.needs else replace(train, time=None), ONE)
 
     # ---- it learns -------------------------------------------------------------------------------
@@ -150,6 +151,11 @@ class ModelContract(DescriptionContract):
         for row in (top.items[0], top.items[2], nobody.items[0], nobody.items[2]):
             np.testing.assert_array_equal(row, popular)
         np.testing.assert_array_equal(top.items[1], fitted.recommend(np.array([0]), 10).items[0])
+
+    def test_a_user_who_liked_nothing_is_served_like_a_new_user_with_that_history(self, rated: Recommender) -> None:
+        if self.model.personalised:
+            user = np.array([0])
+            close(rated.scores(user), rated.history_scores(rated.fitted.histories(user)))
 
     def test_no_users_and_no_histories_give_empty_lists(self, fitted: Recommender) -> None:
         assert fitted.recommend(np.empty(0, np.int32), 5).items.shape == (0, 5)
@@ -249,6 +255,9 @@ class ModelContract(DescriptionContract):
     def test_wrong_questions_get_one_clear_sentence(self, data: Case, fitted: Recommender) -> None:
         with pytest.raises(BadInput):
             self.make().recommend(np.array([0]), 5)
+        for candidates in ([data.train.n_items], [-1], np.ones(3, bool)):
+            with pytest.raises(BadInput):
+                fitted.recommend(np.array([0]), 5, candidates=np.array(candidates))
         for users, k in ((np.array([data.train.n_users]), 5), (np.array([-2]), 5), (np.array([0]), 0)):
             with pytest.raises(BadInput) as caught:
                 fitted.recommend(users, k)

@@ -23,7 +23,7 @@ from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
 from recsys_core.data.storage import load_arrays, load_dataset, save_arrays, save_dataset
 from recsys_core.data.topk import TopK, top_k
-from recsys_core.errors import Cancelled, NotFound, ParamError
+from recsys_core.errors import Cancelled, NotFound, ParamError, Unsupported
 from recsys_core.models._base import Recommender
 from recsys_core.models._io import load_model, save_model
 from recsys_core.models.baseline.popular import Popular
@@ -176,6 +176,32 @@ def test_top_k_equals_a_plain_sort_with_ties_by_column(seed: int, k: int, width:
         order = sorted((column for column in range(width) if np.isfinite(row[column])), key=lambda c, row=row: (-row[c], c))[:k]
         assert listed.tolist() == order + [-1] * (k - len(order))
         np.testing.assert_array_equal(values, [*row[order], *[np.nan] * (k - len(order))])
+
+
+def test_taking_items_out_of_lists_keeps_the_order_and_pads() -> None:
+    rng = np.random.default_rng(8)
+    hidden = rng.random((6, 12)) < 0.4
+    top = TopK(np.arange(6), *top_k(np.where(rng.random((6, 12)) < 0.2, -np.inf, rng.random((6, 12)).round(1)), 9))
+    left = top.without(sparse.csr_matrix(hidden), 5)
+    for row in range(6):
+        kept = [(i, s) for i, s in zip(top.items[row], top.scores[row], strict=True) if i >= 0 and not hidden[row, i]][:5]
+        assert left.items[row].tolist() == [i for i, _ in kept] + [-1] * (5 - len(kept))
+        np.testing.assert_array_equal(left.scores[row], np.array([s for _, s in kept] + [np.nan] * (5 - len(kept)), np.float32))
+
+
+def test_similar_items_are_found_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from recsys_core.models import _base
+
+    model = registry.get("model", "item_knn")().fit(tastes().train)
+    items = np.arange(40)
+    whole = model.similar_items(items, 5)
+    monkeypatch.setattr(_base, "BATCH_BYTES", 1)
+    sizes, similar = [], model._similar
+    monkeypatch.setattr(model, "_similar", lambda some: sizes.append(len(some)) or similar(some))
+    cut = model.similar_items(items, 5)
+    assert sizes == [16, 16, 8] and np.array_equal(cut.items, whole.items) and np.array_equal(cut.scores, whole.scores, equal_nan=True)
+    with pytest.raises(Unsupported):
+        model.similar_items(np.array([model.fitted.n_items]), 5)
 
 
 def test_lists_give_external_ids_and_survive_the_disk(tmp_path: Path) -> None:

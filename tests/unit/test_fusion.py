@@ -12,8 +12,9 @@ from recsys_core.data.histories import Histories
 from recsys_core.data.holdout import Holdout
 from recsys_core.errors import ParamError, Unsupported
 from recsys_core.fusion._normalise import normalise
-from recsys_core.fusion._weights import collect, search
+from recsys_core.fusion._weights import Candidates, collect, search
 from recsys_core.fusion.weighted_fusion import WeightedFusion
+from recsys_core.models import _base
 from recsys_core.models._base import Recommender
 
 
@@ -103,6 +104,33 @@ def test_candidate_ndcg_equals_a_slow_one():
         ideal = sum(1 / np.log2(r + 2) for r in range(min(5, truth[u].sum()))) or 1
         slow.append(gain / ideal)
     assert np.isclose(fast, np.mean(slow))
+
+
+def test_blocks_of_users_give_the_candidates_of_all():
+    rng = np.random.default_rng(4)
+    parts = [rng.random((9, 30)), rng.random((9, 30))]
+    seen = sparse.csr_matrix(rng.random((9, 30)) < np.linspace(0, 0.97, 9)[:, None])
+    truth = sparse.csr_matrix(rng.random((9, 30)) < 0.2)
+    whole = collect(parts, seen, truth, k=5, depth=4)
+    rows = [slice(0, 2), slice(2, 7), slice(7, 9)]
+    joined = Candidates.joined([collect([p[r] for p in parts], seen[r], truth[r], k=5, depth=4) for r in rows])
+    for name in ("items", "hits", "ideal"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+    real = whole.items >= 0
+    np.testing.assert_array_equal(joined.scores[:, real], whole.scores[:, real])
+    assert joined.ndcg(np.array([0.3, 0.7])) == pytest.approx(whole.ndcg(np.array([0.3, 0.7])))
+
+
+def test_learning_holds_the_scores_of_one_block_of_users_only(world, planted, monkeypatch):
+    train, holdout = world
+    whole = WeightedFusion(models=planted).fit(train, validation=holdout)
+    monkeypatch.setattr(_base, "BATCH_BYTES", 16 * 4 * train.n_items)
+    asked = []
+    scores = Planted._scores
+    monkeypatch.setattr(Planted, "_scores", lambda self, users: asked.append(len(users)) or scores(self, users))
+    cut = WeightedFusion(models=planted).fit(train, validation=holdout)
+    assert max(asked) == 16 and sum(asked) == 3 * len(holdout.users)
+    np.testing.assert_allclose(cut.weights, whole.weights)
 
 
 def test_learnt_fusion_beats_each_part(world, planted):

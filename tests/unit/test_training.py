@@ -132,6 +132,18 @@ def test_without_refit_the_validated_model_is_used(workspace):
     assert len(Watcher.log) == 1 and run.model().fitted.fingerprint == Watcher.log[0][1].fingerprint == run.model("fit").fitted.fingerprint
 
 
+def test_without_refit_the_lists_leave_out_the_validation_part_too(workspace):
+    run = train_in_workspace(workspace, spec(model="watcher", refit=False), RunContext())
+    _, part, validation, *_ = Watcher.log[0]
+    whole, top = pairs(part) | pairs(validation.truth), run.topk()
+    row, column = np.nonzero(top.items >= 0)
+    listed = set(zip(top.users[row].tolist(), top.items[row, column].tolist(), strict=True))
+    assert not listed & whole and len(listed) == sum(part.n_items - sum(u == user for u, _ in whole) for user in top.users)
+    popular = np.argsort(-part.item_counts, kind="stable")
+    for user, items in zip(top.users[:20], top.items[:20], strict=True):
+        assert items[:10].tolist() == [i for i in popular if (user, i) not in whole][:10]
+
+
 def test_the_test_file_is_opened_once_after_fitting(tmp_path):
     train = from_frame(ROWS.sample(frac=0.8, random_state=1))
     unknown = pd.DataFrame({"user": ["new", "0", "0"], "item": [1, "never seen", 2]})

@@ -68,7 +68,12 @@ class InteractionRecommender(DeepRecommender):
     def _scores(self, users: np.ndarray) -> np.ndarray:
         import torch
 
-        return self._score_vectors(self.network.user.weight.detach()[torch.as_tensor(users, dtype=torch.int64, device=self._device)])
+        vectors = self.network.user.weight.detach()[torch.as_tensor(users, dtype=torch.int64, device=self._device)]
+        # Who has no positive was never trained on: their vector is that of their history, as for a new user.
+        untrained = np.flatnonzero(self.fitted.user_counts[users] == 0) if self.resolved.loss != "mse" else []
+        if len(untrained):
+            vectors[untrained] = self._fold_in(self.fitted.histories(users[untrained]))
+        return self._score_vectors(vectors)
 
     def _history_scores(self, histories: Histories) -> np.ndarray:
         return self._score_vectors(self._fold_in(histories))

@@ -182,9 +182,6 @@ class MultVAE(DeepRecommender):
 
         return IndexBatches(len(active), p.batch_size), loss
 
-    def _scores(self, users: np.ndarray) -> np.ndarray:
-        return self._score_rows(self.fitted.matrix("binary")[users])
-
     def _history_scores(self, histories: Histories) -> np.ndarray:
         return self._score_rows(self._positives(histories))
 
