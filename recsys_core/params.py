@@ -96,6 +96,7 @@ class ParamField:
     lt: float | None = None
     tune: tuple[float, float, Scale] | None = None
     choices: tuple[Any, ...] = ()
+    numbers: bool = False  # of a list: whether it holds numbers
     auto: bool = False  # "auto" is a legal value beside the kind's own
     optional: bool = False  # None is a legal value
     advanced: bool = False
@@ -111,7 +112,7 @@ class ParamField:
             "bool": "true or false",
             "choice": "one of " + ", ".join(map(str, self.choices)),
             "text": "text",
-            "list": "a comma-separated list",
+            "list": " or ".join([*map(str, self.choices), "a comma-separated list" + " of numbers" * self.numbers]),
             "dict": "a JSON object",
         }[self.kind]
         bounds = []
@@ -170,6 +171,7 @@ def _describe(name: str, info: FieldInfo) -> ParamField:
         help=hints.get("help") or info.description or "",
         tune=tuple(tune) if tune else None,
         choices=choices,
+        numbers=kind == "list" and "list[float]" in str(info.annotation),
         auto=auto,
         optional=optional,
         advanced=bool(hints.get("advanced")),

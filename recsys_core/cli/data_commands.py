@@ -77,6 +77,7 @@ def ingest(
     """Read a file into a saved dataset; no row is lost without being counted."""
     from ..context import RunContext
     from ..data.ingest import ingest as read
+    from ..data.quality import quality_report
     from ..store import Workspace
     from ..store.files import clean_name
     from .read import existing, make_plan
@@ -95,6 +96,7 @@ def ingest(
     progress.done()
     entry = Workspace().add_dataset(result, name, plan=plan)
     report = result.report
+    warnings = [*report.warnings, *quality_report(result.dataset).warnings]
     if json:
         rejects = entry.rejects_path
         print_json(
@@ -113,14 +115,14 @@ def ingest(
                 "users": report.users,
                 "items": report.items,
                 "rejects_file": None if rejects is None else str(rejects),
-                "warnings": report.warnings,
+                "warnings": warnings,
                 "notes": report.notes,
             }
         )
         return
     if entry.already:
         say(f"This data is saved already, as '{entry.name}'.")
-    for sentence in [*report.notes, *report.warnings]:
+    for sentence in [*report.notes, *warnings]:
         say(sentence)
     print_table(["rows", "number"], report.table())
     print(f"\nDataset '{entry.name}' ({entry.id}): {report.users:,} users, {report.items:,} items, {len(result.dataset):,} interactions.")

@@ -145,8 +145,8 @@ def read_user_ids(path: str | Path) -> list[str]:
     file = existing(path, "user file")
     try:
         frame = read_frame(file, "user file")
-    except DataError:  # one column is no interaction file, but it is a fine list of ids
-        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except DataError as error:  # one column is no interaction file, but it is a fine list of ids
+        lines = _text(file, error).splitlines()
         ids = [line.strip() for line in lines if line.strip()]
         header = bool(ids) and "".join(c for c in ids[0].lower() if c.isalnum()) in USER_NAMES
         ids = ids[1:] if header else ids
@@ -155,6 +155,19 @@ def read_user_ids(path: str | Path) -> list[str]:
         return ids
     name = column(frame, USER_NAMES, 0)
     return [str(v) for v in frame[name].dropna()]
+
+
+def _text(file: Path, refused: DataError) -> str:
+    """A list of ids as text: UTF-8, UTF-16 with its mark, else Latin-1. Raises what the reader said of a binary file."""
+    raw = file.read_bytes()
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16", errors="replace")
+    if b"\0" in raw:
+        raise refused
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def read_histories(path: str | Path, items: IdMap) -> tuple[np.ndarray, Histories, int]:

@@ -106,11 +106,14 @@ def category_columns(table: pd.DataFrame | None, meta: dict) -> list[str]:
 
 
 def category_features(table: pd.DataFrame | None, meta: dict) -> sparse.csr_matrix | None:
-    """csr float32 (I, F) of category tokens (`A|B` is two), rows scaled to length 1; None without categories."""
+    """csr float32 (I, F) of category tokens (`A|B` is two, and `A B` where ingest noted that blanks part them),
+    rows scaled to length 1; None without categories."""
     columns = category_columns(table, meta)
+    noted = meta.get("item_columns") or {}
+    parted_by = _LIST_SEPARATORS if noted.get("separator") != " " else r"\s+"
     rows, tokens = [], []
     for column in columns:
-        words = table[column].reset_index(drop=True).astype("str").str.split(_LIST_SEPARATORS, regex=True).explode()
+        words = table[column].reset_index(drop=True).astype("str").str.split(parted_by, regex=True).explode()
         words = words.str.strip()
         words = words[~words.str.lower().isin(["", "nan", "none", "<na>", "null", "(no genres listed)"]) & words.notna()]
         rows.append(words.index.to_numpy())

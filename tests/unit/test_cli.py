@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -315,6 +316,7 @@ BAD = [
     (("train", "--train", "{f}/train.csv", "--model", "ease", "--k", "ten", "--out", "{t}/o"), "ten"),
     (("train", "--train", "{f}/train.csv", "--model", "weighted_fusion", "--set", "models=ease,nope", "--out", "{t}/o"), "nope"),
     (("train", "--train", "{f}/train.csv", "--model", "weighted_fusion", "--set", "weights=1", "--out", "{t}/o"), "got 1"),
+    (("train", "--train", "{f}/train.csv", "--model", "weighted_fusion", "--set", "weights=a,b,c", "--out", "{t}/o"), "list of numbers"),
     (("ingest", "{f}/none.csv", "--name", "x"), "There is no file"),
     (("ingest", "{t}/binary", "--name", "x"), ""),
     (("ingest", "{f}/train.csv", "--name", " "), "visible character"),
@@ -323,6 +325,7 @@ BAD = [
     (("recommend", "--run", "{t}/o", "--out", "{t}/r.csv"), "no run folder"),
     (("recommend", "--run", "{f}", "--out", "{t}/r.csv"), "not a run"),
     (("recommend", "--run", "{r}", "--users", "{t}/empty", "--out", "{t}/r.csv"), ""),
+    (("recommend", "--run", "{r}", "--users", "{t}/binary", "--out", "{t}/r.csv"), "binary"),
     (("recommend", "--run", "{r}", "--out", "{t}/no/r.csv"), "cannot be written"),
     (("recommend", "--run", "{r}", "--users", "{t}/u", "--histories", "{t}/h", "--out", "{t}/r.csv"), "not both"),
     (("evaluate", "--recs", "{f}/none", "--test", "{f}/test.csv", "--train", "{f}/train.csv"), "no file of lists"),
@@ -340,6 +343,29 @@ def test_bad_input_is_one_sentence_and_exit_code_2(run, files, trained, tmp_path
     _, err = run(*(a.format(f=files, t=tmp_path, r=trained) for a in arguments), code=2)
     assert words.lower() in err.lower()
     assert not (tmp_path / "o").exists() and not (tmp_path / "r.csv").exists()
+
+
+@pytest.mark.parametrize("part", ["state.safetensors", "model.json", "data/users.parquet", "data/arrays.safetensors"])
+def test_a_damaged_model_is_one_sentence(run, trained, tmp_path, part):
+    shutil.copytree(trained, tmp_path / "damaged")
+    (tmp_path / "damaged" / "model" / part).write_bytes(b"half a")
+    _, err = run("recommend", "--run", tmp_path / "damaged", "--out", tmp_path / "r.csv", code=2)
+    assert "cannot be read" in err and "Train it again" in err and not (tmp_path / "r.csv").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_a_list_of_user_ids_in_any_encoding(run, trained, tmp_path, encoding):
+    (tmp_path / "ids").write_bytes("user\r\nu001\r\nJosé\r\n".encode(encoding))
+    run("recommend", "--run", trained, "--users", tmp_path / "ids", "--k", 2, "--out", tmp_path / "r.csv")
+    assert lists(tmp_path / "r.csv")["user"].unique().tolist() == ["u001", "José"]
+
+
+def test_ingest_warns_of_data_that_teach_little(run, files, tmp_path):
+    (tmp_path / "tiny.csv").write_text("user,item\na,1\na,2\nb,1\nc,2\n")
+    told = json.loads(run("ingest", tmp_path / "tiny.csv", "--name", "tiny", "--json")[0])["warnings"]
+    assert any("Too little to learn from" in sentence for sentence in told)
+    told = json.loads(run("ingest", files / "train.csv", "--name", "strict", "--threshold", 99, "--json")[0])["warnings"]
+    assert any("reach the threshold 99" in sentence for sentence in told)
 
 
 def test_a_failure_of_ours_is_exit_code_1(run, files, tmp_path, monkeypatch):

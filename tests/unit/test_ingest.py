@@ -10,6 +10,7 @@ from recsys_core.context import RunContext
 from recsys_core.data.ingest import Columns, IngestPlan, guess_columns, ingest, open_source, shape
 from recsys_core.data.ingest.encode import IdEncoder, clean_ids, whole_numbers
 from recsys_core.data.ingest.shape import Interactions, kcore, merge
+from recsys_core.data.ingest.tables import column_hints, list_separator
 from recsys_core.data.sample import sample_paths
 from recsys_core.data.storage import load_dataset, save_dataset
 from recsys_core.errors import Cancelled, DataError, ParamError
@@ -416,3 +417,21 @@ def test_lastfm_counts(real_data):
         17_632,
         352_698,
     )
+
+
+def test_categories_parted_by_blanks_are_told_from_phrases():
+    rng = np.random.default_rng(0)
+    genres = ["Action", "Comedy", "Children's", "Drama", "Horror", "Romance", "Thriller", "War"]
+    some = [" ".join(sorted(rng.choice(genres, rng.integers(1, 5), replace=False))) for _ in range(300)]
+    numbers = [" ".join(map(str, rng.integers(1, 40, rng.integers(2, 12)))) for _ in range(300)]
+    aisles = np.array(["Home audio", "Science fiction", "Toys", "Garden tools and sheds", "Books"])
+    persons = [f"{a} {b}" for a, b in rng.integers(100, 120, (300, 2))]
+    assert column_hints(pd.DataFrame({"movie_title": persons, "class": some})) == {
+        "title": "movie_title",
+        "categories": "class",
+        "separator": " ",
+    }
+    assert column_hints(pd.DataFrame({"attributes": numbers})) == {"title": None, "categories": "attributes", "separator": " "}
+    assert column_hints(pd.DataFrame({"category": aisles[rng.integers(0, 5, 300)]}))["separator"] is None
+    assert list_separator(pd.Series(persons)) is None and list_separator(pd.Series([], dtype=str)) is None
+    assert list_separator(pd.Series(["Sci Fi|Drama", "Drama"])) == "|"

@@ -157,6 +157,10 @@ def test_categories_come_from_the_column_ingest_named():
     assert category_features(table, {"item_columns": {"categories": ["kind"]}}).shape == (3, 3)
     assert category_features(table, {"item_columns": {"categories": "kind"}}).shape == (3, 3)
     assert category_features(table, {}).shape == (3, 1)
+    blanks = pd.DataFrame({"class": ["War Drama", "Drama", "War  Comedy"]})
+    assert category_features(blanks, {"item_columns": {"categories": "class", "separator": " "}}).shape == (3, 3)
+    phrases = category_features(pd.DataFrame({"class": ["Home audio", "Toys", "Home audio"]}), {"item_columns": {"categories": "class"}})
+    assert phrases.shape == (3, 2)
     assert category_features(pd.DataFrame({"title": ["x"]}), {}) is None and category_features(None, {}) is None
 
 

@@ -17,7 +17,7 @@ from .sql import connect, relation, trimmed
 from .vocabulary import name_score
 
 _TITLE = re.compile(r"title|^name$|_name$|name$|label|headline|titel|titre|titulo|название|标题|名称|タイトル", re.I)
-_CATEGORIES = re.compile(r"genre|categor|class|tags?$|type|topic|keyword|brand|department|kategorie|类别|类型|分类", re.I)
+_CATEGORIES = re.compile(r"genre|attribut|categor|class|tags?$|type|topic|keyword|brand|department|kategorie|类别|类型|分类", re.I)
 _LEADING_ZERO = r"^[-+]?0\d"
 
 
@@ -116,13 +116,28 @@ def column_hints(table: pd.DataFrame) -> dict[str, Any]:
     filled = {c: table[c].dropna().head(2000).astype("str") for c in texts}
     named = [c for c in texts if _TITLE.search(c) and len(filled[c]) and not re.search(r"url|link|image", c, re.I)]
     long = [c for c in texts if len(filled[c]) and filled[c].nunique() > 0.7 * len(filled[c]) and filled[c].str.len().mean() > 6]
-    title = next(iter(named), None) or next((c for c in long if not filled[c].str.contains("http|[|]", regex=True).any()), None)
+    long = [c for c in long if not filled[c].str.contains("http|[|]", regex=True).any() and not _is_word_list(filled[c], 0.25)]
+    title = next(iter([*named, *long]), None)
     others = [c for c in texts if c != title and len(filled[c])]
-    separators = {c: next((s for s in ("|", ";", ",", " ") if filled[c].str.contains(s, regex=False).mean() > 0.1), None) for c in others}
+    separators = {c: list_separator(filled[c]) for c in others}
     classes = [c for c in others if _CATEGORIES.search(c)] or [c for c in others if separators[c] == "|"]
     classes = classes or [c for c in others if filled[c].nunique() <= max(2, len(filled[c]) // 5)]
     categories = classes[0] if classes else None
     return {"title": title, "categories": categories, "separator": separators.get(categories) if categories else None}
+
+
+def list_separator(values: pd.Series) -> str | None:
+    """What parts the categories of a cell: "|", ";", ",", a blank ("Action Comedy Drama"), or None ("Home audio")."""
+    marks = (mark for mark in ("|", ";", ",") if values.str.contains(mark, regex=False).mean() > 0.1)
+    return next(marks, None) or (" " if _is_word_list(values, 0.5) else None)
+
+
+def _is_word_list(values: pd.Series, most_words: float) -> bool:
+    """Whether cells are lists parted by blanks: few words (as a share of the distinct cells) return in ever new
+    combinations of differing length, while the words of a phrase or a name stay together."""
+    cells = values.drop_duplicates().str.split()
+    lengths = cells.str.len()
+    return len(cells) > 0 and cells.explode().nunique() <= most_words * len(cells) and lengths.value_counts(normalize=True).max() < 0.8
 
 
 def _warnings(report: JoinReport, keys: pd.Series, ids: IdMap, side: str) -> list[str]:
