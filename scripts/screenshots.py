@@ -1,0 +1,166 @@
+"""Take the README's pictures: start the app on an empty workspace, click through it with the sample data.
+
+`make screenshots`, or `python scripts/screenshots.py --out FOLDER`. Needs Chromium; takes about two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parents[1]
+WIDTH = 1440
+HEIGHTS = {"home": 684, "data": 1204, "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300}  # pixels: whole cards
+INSPECTED = ("ease", "weighted_fusion")  # two lists side by side
+MOST_BYTES = 250_000
+START_SECONDS, TRAIN_SECONDS, DRAW_SECONDS = 60, 300, 60
+
+
+@contextmanager
+def running_app(folder: Path) -> Iterator[str]:
+    """The app on a free port with an empty workspace; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"RECSYS_WORKSPACE": str(folder / "workspace"), "PYTHONPATH": str(REPO), "STREAMLIT_SERVER_HEADLESS": "true"}
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.address", "127.0.0.1", "--server.port", str(port)]
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(command, cwd=REPO, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        end = time.monotonic() + START_SECONDS
+        while not _answers(f"{url}/api/health"):
+            if process.poll() is not None or time.monotonic() > end:
+                sys.exit(f"The app did not start:\n{(folder / 'log.txt').read_text(errors='replace')[-2000:]}")
+            time.sleep(0.2)
+        yield url
+    finally:
+        _end(process, folder / "workspace")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def _end(process: subprocess.Popen, workspace: Path) -> None:
+    """End the app, and what outlives it on purpose: its jobs and its scorer."""
+    from recsys_core.jobs import JobQueue
+    from recsys_core.serving.client import ScorerClient
+    from recsys_core.store import Workspace
+
+    process.terminate()
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    queue = JobQueue(Workspace(workspace))
+    for job in queue.jobs(["queued", "running"]):
+        queue.cancel(job.id)
+    ScorerClient(workspace).stop()
+
+
+def settle(page: Any) -> None:
+    """Wait until the script has run, nothing is a grey placeholder and every chart is drawn."""
+    from playwright.sync_api import expect
+
+    limit = DRAW_SECONDS * 1000
+    page.wait_for_timeout(800)
+    expect(page.locator('[data-testid="stApp"]')).to_have_attribute("data-test-script-state", "notRunning", timeout=limit)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=limit)
+    expect(page.get_by_test_id("stSpinner")).to_have_count(0, timeout=limit)
+    page.wait_for_timeout(1200)  # charts and tables move into place
+
+
+def take(page: Any, name: str, out: Path, *, end: bool = False) -> None:
+    """One picture of the window, as tall as the page of that name needs. end: of the foot of the page, not its head."""
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHTS[name.removesuffix("-dark")]})
+    page.get_by_test_id("stMain").evaluate(f"main => main.scrollTo(0, {'main.scrollHeight' if end else 0})")
+    page.mouse.move(2, 2)  # no tooltip in the picture
+    settle(page)
+    file = out / f"{name}.png"
+    page.screenshot(path=file, animations="disabled")
+    if file.stat().st_size > MOST_BYTES:
+        sys.exit(f"{file} has {file.stat().st_size:,} bytes, more than {MOST_BYTES:,}: take a lower window.")
+    print(f"{file.name:18} {file.stat().st_size / 1000:4.0f} kB")
+
+
+def run_ids(workspace: Path, models: tuple[str, ...]) -> list[str]:
+    """The results of some models, by key."""
+    from recsys_core.store import Workspace
+
+    return [run.id for run in Workspace(workspace).runs() if run.model_key in models]
+
+
+def pictures(browser: Any, url: str, workspace: Path, out: Path) -> None:
+    from playwright.sync_api import expect
+
+    page = browser.new_page(viewport={"width": WIDTH, "height": 1200}, color_scheme="light")
+    page.set_default_timeout(DRAW_SECONDS * 1000)
+    page.goto(url)
+    page.get_by_role("button", name="Try it with sample data").click()
+    expect(page.get_by_role("heading", name="Leaderboard")).to_be_visible(timeout=TRAIN_SECONDS * 1000)
+    settle(page)
+    leaderboard = page.url
+    dataset = re.search(r"dataset=(\w+)", leaderboard)[1]
+    take(page, "compare", out)
+    for name, address in {
+        "home": "/",
+        "data": f"/data?view=saved&dataset={dataset}",
+        "train": f"/train?dataset={dataset}",
+        "inspect": f"/inspect?dataset={dataset}&runs={','.join(run_ids(workspace, INSPECTED))}",
+    }.items():
+        page.goto(url + address)
+        settle(page)
+        if name == "train":
+            for model in ("item_knn", "ease"):
+                page.locator(f".st-key-pick-{model} label").first.click()
+                settle(page)
+        if name == "inspect":
+            (fused,) = run_ids(workspace, ("weighted_fusion",))
+            page.locator(f'.st-key-user-{fused} [data-testid="stPopover"] button').first.click()
+            expect(page.get_by_text("How much each part speaks for it")).to_be_visible()
+        take(page, name, out)
+    page.goto(f"{url}/export?dataset={dataset}")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("button", name=re.compile(r"Write [\d,]+ rows"))).to_be_visible()
+    take(page, "export", out, end=True)
+    dark = browser.new_page(viewport={"width": WIDTH, "height": 1200}, color_scheme="dark")
+    dark.goto(leaderboard)
+    take(dark, "compare-dark", out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=REPO / "docs" / "screenshots", help="folder of the pictures")
+    out = parser.parse_args().out
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
+    if chromium is None:
+        sys.exit("Needs Chromium: sudo apt-get install chromium.")
+    from playwright.sync_api import sync_playwright
+
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as folder, running_app(Path(folder)) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--font-render-hinting=none"])
+        pictures(browser, url, Path(folder) / "workspace", out)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
