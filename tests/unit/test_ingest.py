@@ -326,6 +326,7 @@ def test_the_shipped_messy_file_is_understood_without_help():
     assert any("1 line above the header left out, not counted as rows: 'Export of 2 November 2025'" in note for note in source.notes)
     guess = guess_columns(source)
     assert (guess.time_format, guess.feedback, guess.threshold) == ("dayfirst", "explicit", 4.0)
+    assert guess.feedback_reason.endswith("ratings from 1 to 5. A few are above that, up to 55: are they typing errors?")
     result = ingest(source, IngestPlan.from_guess(guess))
     report = result.report
     assert report.rows_read == report.rows_kept + report.rows_merged + report.rows_filtered + report.rows_rejected == 285

@@ -26,6 +26,7 @@ def guess_feedback(column: str | None, frame: pd.DataFrame, has_events: bool) ->
         text = text.str.replace(",", ".", regex=False) if style.decimal == "," else text
     numbers = sane(pd.to_numeric(text, errors="coerce"))
     low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 0.0)
+    top = high
     if len(numbers) >= MANY and RATING_NAMES.search(column):
         # One 55 among stars of 1 to 5 is a typing error, and must not make 39 the bar of what is liked.
         bulk = float(numbers.quantile(1 - STRAY, interpolation="lower"))
@@ -37,7 +38,8 @@ def guess_feedback(column: str | None, frame: pd.DataFrame, has_events: bool) ->
     halves = len(numbers) > 0 and bool(((numbers * 2) % 1 == 0).all())
     graded = distinct > 1 and halves and distinct <= 21 and high <= 10 and low >= -10 and not COUNT_NAMES.search(column)
     if (rated or graded) and distinct > 1 and not has_events:
-        return "explicit", f"'{column}' holds ratings from {low:g} to {high:g}.", "rating", _threshold(low, high)
+        stray = f" A few are above that, up to {top:g}: are they typing errors?" if top > high else ""
+        return "explicit", f"'{column}' holds ratings from {low:g} to {high:g}.{stray}", "rating", _threshold(low, high)
     if (rated and distinct <= 1) or (low < 0 and not COUNT_NAMES.search(column)):
         return "implicit", f"'{column}' does not tell ratings apart: every row counts as interest.", "none", None
     return "implicit", f"'{column}' counts something: larger means stronger interest.", "count", None
