@@ -33,6 +33,7 @@ class FactorModel(Recommender):
     user_factors: np.ndarray
     item_factors: np.ndarray
     item_bias: np.ndarray | None = None
+    weight_scale: float = 1.0  # what the weights of interactions were divided by, where a model has such weights
 
     def _learned(self, user_factors: np.ndarray, item_factors: np.ndarray, item_bias: np.ndarray | None = None) -> None:
         """Keep what was learnt and the arrays scoring runs on."""
@@ -82,9 +83,10 @@ class FactorModel(Recommender):
 
     def _state(self) -> dict[str, Any]:
         bias = {} if self.item_bias is None else {"item_bias": self.item_bias}
-        return {"user_factors": self.user_factors, "item_factors": self.item_factors} | bias
+        return {"user_factors": self.user_factors, "item_factors": self.item_factors, "weight_scale": self.weight_scale} | bias
 
     def _restore(self, state: dict[str, Any]) -> None:
+        self.weight_scale = float(state.get("weight_scale", 1.0))
         self._learned(state["user_factors"], state["item_factors"], state.get("item_bias"))
 
 

@@ -52,7 +52,6 @@ class ALS(FactorModel):
 
     params: Params
     resolved: Params
-    weight_scale: float = 1.0
 
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
@@ -129,10 +128,3 @@ class ALS(FactorModel):
         contributions = (1 + extra) * (vectors @ np.linalg.solve(system, self.item_factors[item].astype(np.float64)))
         method = "The score is a sum of one part for each item of the history (Hu, Koren, Volinsky 2008, section 5)."
         return Explanation.of_history(row.indices, contributions, k, method)
-
-    def _state(self) -> dict[str, Any]:
-        return super()._state() | {"weight_scale": self.weight_scale}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.weight_scale = state["weight_scale"]
-        super()._restore(state)

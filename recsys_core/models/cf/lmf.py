@@ -68,7 +68,6 @@ class LMF(FactorModel):
 
     params: Params
     resolved: Params
-    weight_scale: float = 1.0
 
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
@@ -115,13 +114,6 @@ class LMF(FactorModel):
 
     def _weight(self, values: np.ndarray) -> np.ndarray:
         return raw_weights(values, self.resolved.weighting) / self.weight_scale
-
-    def _state(self) -> dict[str, Any]:
-        return super()._state() | {"weight_scale": self.weight_scale}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.weight_scale = state["weight_scale"]
-        super()._restore(state)
 
     def _fold_in(self, histories: Histories) -> np.ndarray:
         """Per row: max_x  Σ_i∈h c_i log σ(s_i) + N E_j~q[log(1 - σ(s_j))] - ½ λ |x|², s = x·y + b, as in training.

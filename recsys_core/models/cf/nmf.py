@@ -64,7 +64,6 @@ class NMF(FactorModel):
 
     params: Params
     resolved: Params
-    weight_scale: float = 1.0
 
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
@@ -101,7 +100,7 @@ class NMF(FactorModel):
                 ctx.report("fit", done / p.iterations, epoch=done, epochs=p.iterations)
                 settings = self._settings(data.n_users, data.n_items, 1)
                 users, items, _ = _quietly(non_negative_factorization, matrix, W=users, H=items, init="custom", **settings)
-                if not (users.any() and items.any()):
+                if min(users.max(), items.max()) < 1e-20:  # below float32, in which they are kept
                     raise Unsupported(
                         f"With a regularization of {p.regularization:g} nothing is left of the factors "
                         f"of {self.label} on {matrix.nnz:,} relevant interactions.",
@@ -153,13 +152,6 @@ class NMF(FactorModel):
                 ratio = sparse.csr_matrix((part.data / np.maximum(expected, 1e-12), part.indices, part.indptr), shape=part.shape)
                 users[block] *= (ratio @ items) / (total + self.resolved.regularization * users[block])
         return users
-
-    def _state(self) -> dict[str, Any]:
-        return super()._state() | {"weight_scale": self.weight_scale}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.weight_scale = state["weight_scale"]
-        super()._restore(state)
 
 
 def _quietly(function: Any, *args: Any, **named: Any) -> Any:

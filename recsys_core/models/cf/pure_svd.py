@@ -56,7 +56,6 @@ class PureSVD(FactorModel):
 
     params: Params
     resolved: Params
-    weight_scale: float = 1.0
 
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
@@ -133,10 +132,3 @@ class PureSVD(FactorModel):
         contributions = row.data * (self.item_factors[row.indices] @ self.item_factors[item])
         method = "The score is a sum of one part for each item of the history: its weight times how alike the two items are."
         return Explanation.of_history(row.indices, contributions, k, method)
-
-    def _state(self) -> dict[str, Any]:
-        return super()._state() | {"weight_scale": self.weight_scale}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.weight_scale = state["weight_scale"]
-        super()._restore(state)
