@@ -90,12 +90,23 @@ def list_length(view: View) -> None:
         st.caption(f"{md(view.label)} is one figure for all predictions; it has no list length.")
         return
     label = metric_label(view.key)
-    ends = {look.name: (float(ys.iloc[0]), float(ys.iloc[-1])) for look, _, ys in series}
+    shared = set.intersection(*(set(ks) for _, ks, _ in series))
+    curves = {look.name: {k: y for k, y in zip(ks, ys, strict=True) if k in shared} for look, ks, ys in series}
     pick = max if higher_is_better(view.key) else min
-    first, last = (pick(ends, key=lambda n, i=i: ends[n][i]) for i in (0, 1))
-    who = f"{md(first)} leads in short and in long lists" if first == last else f"{md(first)} leads in short lists, {md(last)} in long ones"
+    leads = [pick(curves, key=lambda name, k=k: curves[name][k]) for k in sorted(shared)]
+    who = _who_leads(leads) if leads else ""
     title = f"Does the order change with the list length? {who}" if len(series) > 1 else f"{md(label)} by list length"
     charts.show(compare_charts.curves(series, "List length k", f"{label}@k"), title, key="list-length")
+
+
+def _who_leads(leads: list[str]) -> str:
+    """Who leads, from the leader at each list length, short to long."""
+    first, last = leads[0], leads[-1]
+    if set(leads) == {first}:
+        return f"{md(first)} leads at every length"
+    if first == last:
+        return f"{md(first)} leads in the shortest and in the longest lists, not in all between"
+    return f"{md(first)} leads in short lists, {md(last)} in long ones"
 
 
 def beyond_accuracy(view: View) -> None:

@@ -97,7 +97,7 @@ def rows_table(entry: Any, report: dict[str, Any]) -> None:
                 pd.DataFrame(reasons, columns=["What", "Why", "Rows"]), hide_index=True, alt="Reasons for rows left out or rejected"
             )
         else:
-            st.markdown(":green[Every row was used.]")
+            st.markdown(":green[No row was left out or rejected.]")
         if entry.rejects_path is not None:
             about = "A CSV with file, line, column, value and reason of every rejected row."
             download("Download rejected rows", _rejects(entry.rejects_path), f"{entry.name}-rejected.csv", key="rejects", help=about)

@@ -296,3 +296,17 @@ def test_training_curve_is_that_of_the_phase_with_validation() -> None:
     assert series_of(steps, "ndcg@20") == ([1, 2], [0.1, 0.2])
     assert series_of(steps, "loss") == ([1, 2], [3.0, 2.0])
     assert series_of(steps, "auc") == ([], [])
+
+
+@pytest.mark.parametrize(
+    "leads, said",
+    [
+        (["A", "A", "A"], "A leads at every length"),
+        (["A", "B", "A"], "A leads in the shortest and in the longest lists, not in all between"),
+        (["A", "A", "B"], "A leads in short lists, B in long ones"),
+    ],
+)
+def test_who_leads_is_said_of_every_length(leads, said):
+    from ui.compare_views import _who_leads
+
+    assert _who_leads(leads) == said
