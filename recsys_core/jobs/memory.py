@@ -101,6 +101,8 @@ def _smaller(model_cls: Any, params: Params, stats: DatasetStats, usable: int, f
             return False
 
     now = getattr(params, field.name)
+    if now == "auto" and field.kind == "int":
+        now = getattr(model_cls(params).resolve(stats), field.name)
     if field.kind in ("choice", "bool"):
         choices = field.choices if field.kind == "choice" else (True, False)
         other = next((c for c in choices if c != now and fits(c)), None)

@@ -56,6 +56,21 @@ def test_loss_falls_on_50_events(model):
 
 
 @MODELS
+def test_two_threads_give_the_same_weights_twice(model):
+    """Long histories: the rows of one user fall to both threads, whose sums must not depend on who is first."""
+    n_users, n_items = 4, 3001
+    ids = [IdMap(np.arange(n).astype(str)) for n in (n_users, n_items)]
+    user, item = np.nonzero(np.random.default_rng(0).random((n_users, n_items)) < 0.7)
+    data = Dataset(*ids, user, item, np.ones(len(user)))
+    settings = {"epochs": 8, "batch_size": 4} | (
+        {"factors": 32, "hidden": 32, "layers": 1} if model is NeuMF else {"hidden": 32, "latent": 16}
+    )
+    states = [model(**settings).fit(data, RunContext(seed=1, threads=2))._state() for _ in range(3)]
+    for again in states[1:]:
+        assert all(np.array_equal(np.asarray(states[0][name]), np.asarray(again[name])) for name in states[0])
+
+
+@MODELS
 def test_validation_picks_the_epoch_and_the_refit_takes_it_over(model):
     data, held = two_tastes()
     said = []

@@ -16,7 +16,7 @@ from recsys_core.data.dataset import Dataset, DatasetStats, from_frame
 from recsys_core.data.histories import Histories
 from recsys_core.data.ids import IdMap
 from recsys_core.data.topk import top_k
-from recsys_core.errors import Cancelled
+from recsys_core.errors import Cancelled, Unsupported
 from recsys_core.models.cf._factors import factor_topk
 from recsys_core.models.cf._fold_in import maximise, padded_groups, popularity_sample, positives, row_blocks, weighted_ridge
 from recsys_core.testing.datasets import tastes
@@ -220,6 +220,11 @@ def test_pure_svd_says_when_there_are_fewer_directions_than_factors() -> None:
     data = from_frame(pd.DataFrame({"user": list("aabbcc"), "item": list("xyxyxy")}))
     model = fit("pure_svd", data, factors=8)
     assert model.item_factors.shape[1] == 1 and "Only 1 factors" in model.notes[0]
+
+
+def test_nmf_says_when_its_penalty_leaves_nothing(counts: Dataset) -> None:
+    with pytest.raises(Unsupported, match="nothing is left of the factors"):
+        fit("nmf", counts, regularization=10_000)
 
 
 @pytest.mark.parametrize("loss", ["squared", "kullback_leibler"])

@@ -6,6 +6,7 @@ The models that misbehave live in a module of their own, which the workers impor
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from recsys_core import registry
 from recsys_core.data.dataset import DatasetStats, from_frame
 from recsys_core.errors import BadInput, NotFound, ParamError, TooLarge
 from recsys_core.jobs import Dispatcher, Job, JobQueue, JobSpec, TrainSpec, fits_in_memory
-from recsys_core.jobs.memory import available_bytes, human, require_memory
+from recsys_core.jobs.memory import available_bytes, human, needed_bytes, require_memory
 from recsys_core.jobs.process import identity, is_alive, kill
 from recsys_core.jobs.queue import death
 from recsys_core.jobs.worker import explain_failure
@@ -298,6 +299,19 @@ def test_a_job_is_refused_when_it_would_not_fit(queue, monkeypatch):
     fits, sentence = fits_in_memory(cheap, None, stats, available=2**20)
     assert not fits and "No model fits" in sentence
     assert 0 < available_bytes() <= psutil.virtual_memory().total
+
+
+def test_a_refusal_names_the_setting_that_fits_also_where_it_was_auto():
+    stats = DatasetStats(1_000_000, 300_000, 20_000_000, 5_000, True, False, False, False)
+    model = registry.get("model", "ease")
+    auto = model().resolve(stats).max_items
+    free = needed_bytes(model, model.Params(), stats) // 2
+    fits, sentence = fits_in_memory(model, None, stats, available=free)
+    limit = re.search(r"most items modelled at most ([\d,]+) it would fit", sentence)
+    assert not fits and limit, sentence
+    limit = int(limit[1].replace(",", ""))
+    assert 2 < limit < auto and fits_in_memory(model, {"max_items": limit}, stats, available=free)[0]
+    assert not fits_in_memory(model, {"max_items": limit + limit // 50}, stats, available=free)[0], "the largest that fits"
     assert [human(n) for n in (5, 2048, 3.5 * 2**30)] == ["5 bytes", "2.0 KB", "3.5 GB"]
 
 

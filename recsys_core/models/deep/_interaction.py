@@ -36,12 +36,15 @@ class InteractionRecommender(DeepRecommender):
         self, vectors: Tensor, chosen: Ragged, drawn: Tensor, log_q: Tensor, excluded: Tensor, weights: Tensor | None = None
     ) -> Tensor:
         """Mean over choices, or their weighted sum; also used to find the vectors of new users."""
+        import torch.nn.functional as F
+
         from ...nn.losses import sampled_logsumexp, softmax_against
 
+        # embedding and index_select, not vectors[rows]: the gradient of that adds up in a different order each time.
         net, rows = self.network, chosen.rows
         against = sampled_logsumexp(net.block(vectors, *net.items(drawn)), log_q, excluded)
-        positive = net.pairs(vectors[rows], *net.items(chosen.columns))
-        return softmax_against(positive, against[rows], weights)
+        positive = net.pairs(F.embedding(rows, vectors), *net.items(chosen.columns))
+        return softmax_against(positive, against.index_select(0, rows), weights)
 
     def _validation_metric(self, validation: Holdout | None) -> tuple[str, bool]:
         if self.resolved.loss == "mse" and validation is not None and not validation.cold:
@@ -133,6 +136,7 @@ class InteractionRecommender(DeepRecommender):
     def _fold_in_rating(self, histories: Histories) -> tuple[np.ndarray, Callable[[Tensor], Tensor]]:
         """(start, loss): the squared errors of the history's ratings."""
         import torch
+        import torch.nn.functional as F
 
         net, device = self.network, self._device
         row, item = (torch.as_tensor(x.astype(np.int64), device=device) for x in (histories.row, histories.items))
@@ -140,7 +144,7 @@ class InteractionRecommender(DeepRecommender):
         weights = torch.as_tensor((1 / histories.lengths[histories.row]).astype(np.float32), device=device)
 
         def loss(vectors: Tensor) -> Tensor:
-            return torch.dot(weights, (net.pairs(vectors[row], *net.items(item)) - target).square())
+            return torch.dot(weights, (net.pairs(F.embedding(row, vectors), *net.items(item)) - target).square())
 
         return self._mean_start(histories.matrix(self.fitted.n_items)), loss
 
