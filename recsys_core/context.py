@@ -56,6 +56,7 @@ class RunContext:
 
     @property
     def n_threads(self) -> int:
+        """The threads asked for; for 0 the cores this process may use."""
         return self.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (self.threads or os.cpu_count() or 1)
 
     def seed_for(self, name: str) -> int:

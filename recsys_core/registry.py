@@ -37,6 +37,7 @@ def register(kind: str, plugin: Any) -> Any:
 
 
 def unregister(kind: str, key: str) -> None:
+    """Take an outside plug-in away again."""
     _outside.get(kind, {}).pop(key, None)
 
 

@@ -33,6 +33,7 @@ class DatasetStats:
 
     @property
     def density(self) -> float:
+        """Interactions per cell of the user × item table."""
         return self.n_interactions / max(1, self.n_users * self.n_items)
 
     def as_dict(self) -> dict[str, Any]:

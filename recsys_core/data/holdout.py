@@ -35,6 +35,7 @@ class Holdout:
 
     @property
     def cold(self) -> bool:
+        """Whether its users are unknown to training and come with a part of their history."""
         return self.given is not None
 
     @cached_property

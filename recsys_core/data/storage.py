@@ -29,6 +29,7 @@ def save_dataset(data: Dataset, folder: Path, *, tables: bool = True) -> None:
 
 
 def load_dataset(folder: Path) -> Dataset:
+    """The inverse of `save_dataset`."""
     about = json.loads((folder / "dataset.json").read_text())
     arrays = load_arrays(folder / "arrays.safetensors")
     tables = {

@@ -37,6 +37,7 @@ class TopK:
         return TopK(self.users, self.items[:, :k], self.scores[:, :k])
 
     def take(self, rows: np.ndarray) -> TopK:
+        """The lists of the rows asked for, in that order."""
         return TopK(self.users[rows], self.items[rows], self.scores[rows])
 
     def without(self, seen: sparse.csr_matrix, k: int) -> TopK:
@@ -66,10 +67,12 @@ class TopK:
         )
 
     def save(self, path: Path) -> None:
+        """Write a compressed npz."""
         np.savez_compressed(path, users=self.users, items=self.items, scores=self.scores)
 
     @classmethod
     def load(cls, path: Path) -> TopK:
+        """Read it back; nothing in the file can run code."""
         with np.load(path, allow_pickle=False) as saved:
             return cls(saved["users"], saved["items"], saved["scores"])
 

@@ -25,6 +25,7 @@ def versions() -> dict[str, str]:
 
 
 def machine(threads: int) -> dict[str, Any]:
+    """System, processor, cores, threads used and memory, for the manifest."""
     import psutil
 
     return {

@@ -95,6 +95,7 @@ class TrainSpec(BaseModel):
         return params_module.build(model.Params, self.params, owner=model.label)
 
     def splitter(self) -> Any:
+        """The rule with its parameters."""
         rule = registry.get("splitter", self.split)
         return rule(params_module.build(rule.Params, self.split_params, owner=rule.label))
 
@@ -135,6 +136,7 @@ class TrainSpec(BaseModel):
         return f"{model.label} ({', '.join(told)})"[:80] if told else model.label
 
     def job(self) -> JobSpec:
+        """The job that trains it; the same spec is the same job."""
         return JobSpec(kind="train", payload=self.model_dump(mode="json"), title=self.title, key=self.run_id, threads=self.threads)
 
 

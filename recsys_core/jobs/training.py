@@ -44,6 +44,7 @@ class Clock:
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     def timed(self, stage: str, work: Callable[[], Any]) -> Any:
+        """What `work()` gives; its seconds are added to the stage."""
         start = time.perf_counter()
         try:
             return work()

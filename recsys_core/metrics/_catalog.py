@@ -58,6 +58,7 @@ class Catalog:
 
     @cached_property
     def popularity_float(self) -> np.ndarray:
+        """`popularity` as float, kept: metrics recognise arrays they have met."""
         return self.popularity.astype(np.float64)
 
     @cached_property

@@ -55,6 +55,7 @@ class Recommender(ABC):
     # ---- describing ------------------------------------------------------------------------------
     @classmethod
     def card(cls) -> Card:
+        """The description everything outside the core reads."""
         return Card(
             key=cls.key,
             label=cls.label,

@@ -21,6 +21,7 @@ class Need(StrEnum):
     USER_TABLE = "a user table"
 
     def met_by(self, stats: DatasetStats) -> bool:
+        """Whether data of this kind has it."""
         have = {
             "RATINGS": stats.has_ratings,
             "TIME": stats.has_time,

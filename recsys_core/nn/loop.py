@@ -52,6 +52,7 @@ class Trained:
 
 
 def make_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Over all weights that learn; one fused kernel a step where torch has it."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}

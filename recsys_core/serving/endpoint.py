@@ -29,10 +29,12 @@ class Endpoint:
 
     @property
     def alive(self) -> bool:
+        """Whether that very process still runs."""
         return is_alive(self.process)
 
 
 def endpoint_path(root: Path) -> Path:
+    """The file of a workspace in which its scorer says where it listens."""
     return root / "scorer.json"
 
 

@@ -18,10 +18,12 @@ from .requests import ExplainRequest, ExportListsRequest, HistoryRequest, RunsRe
 
 
 def error_json(error: WorkbenchError) -> dict[str, str]:
+    """An error as the client reads it back."""
     return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
 
 
 def recommend_for_history(models: LoadedModels, ask: HistoryRequest) -> dict[str, Any]:
+    """Lists of each run for histories; unknown items are named beside each."""
     if ask.values is not None and [len(row) for row in ask.values] != [len(row) for row in ask.histories]:
         raise Unsupported("values must give one number for every item of every history.")
 
@@ -35,6 +37,8 @@ def recommend_for_history(models: LoadedModels, ask: HistoryRequest) -> dict[str
 
 
 def recommend(models: LoadedModels, ask: UsersRequest) -> dict[str, Any]:
+    """Lists of each run for training users; one it does not know gets what is popular, and is named."""
+
     def answer(model: Recommender) -> list[dict[str, Any]]:
         train = model.fitted
         codes = train.users.encode(ask.users)
@@ -59,12 +63,14 @@ def each_run(models: LoadedModels, runs: list[str], answer: Callable[[Recommende
 
 
 def similar_items(models: LoadedModels, ask: SimilarRequest) -> dict[str, Any]:
+    """The items most similar to each item asked for."""
     with models.use(ask.run) as model:
         items = model.fitted.items
         return {"rows": lists(model.similar_items(_known(items, ask.items, "item"), ask.k), items)}
 
 
 def explain(models: LoadedModels, ask: ExplainRequest) -> dict[str, Any]:
+    """Why an item, in external ids where the reasons are items."""
     with models.use(ask.run) as model:
         train = model.fitted
         item = int(_known(train.items, [ask.item], "item")[0])
@@ -89,6 +95,7 @@ def warm(models: LoadedModels, ask: RunsRequest) -> dict[str, Any]:
 
 
 def evict(models: LoadedModels, ask: RunsRequest) -> dict[str, Any]:
+    """Let go of runs; how many were held."""
     return {"evicted": models.evict(ask.runs)}
 
 

@@ -33,6 +33,7 @@ class Pairs:
 
     @classmethod
     def of(cls, data: Dataset) -> Pairs:
+        """Merge repeats: a pair counts as relevant when one of its interactions does."""
         keys, of_row = np.unique(data.user.astype(np.int64) * data.n_items + data.item, return_inverse=True)
         user = (keys // max(1, data.n_items)).astype(np.int32)
         relevant = np.zeros(len(keys), dtype=bool)

@@ -136,6 +136,7 @@ class Workspace:
         return [run for run in found if run.dataset_id == wanted]
 
     def run(self, id_or_name: str) -> RunEntry:
+        """By id, name, or the first 6 or more characters of an id."""
         return self._find("runs", id_or_name)
 
     def has_run(self, run_id: str) -> bool:

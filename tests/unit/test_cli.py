@@ -375,7 +375,7 @@ def test_a_failure_of_ours_is_exit_code_1(run, files, tmp_path, monkeypatch):
 
 
 def test_ctrl_c_is_clean(files, tmp_path):
-    arguments = ["train", "--train", str(files / "train.csv"), "--model", "bpr", "--set", "iterations=2000", "--set", "factors=128"]
+    arguments = ["train", "--train", str(files / "train.csv"), "--model", "bpr", "--set", "iterations=5000", "--set", "factors=1024"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
         [sys.executable, "-m", "recsys_core", *arguments, "--out", str(tmp_path / "o")], stderr=subprocess.PIPE, text=True, env=environment
