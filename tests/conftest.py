@@ -54,7 +54,9 @@ def real_data():
     def find(name: str) -> Path:
         root = Path(os.environ.get("RECSYS_REAL_DATA") or REPO.parent / "shared" / "data")
         if not (root / name).is_dir():
-            pytest.skip(f"Needs the data set '{name}', which may not be redistributed: put it into ../shared/data or name its parent in RECSYS_REAL_DATA.")
+            pytest.skip(
+                f"Needs the data set '{name}', which may not be redistributed: put it into ../shared/data or name its parent in RECSYS_REAL_DATA."
+            )
         return root / name
 
     return find
