@@ -59,6 +59,10 @@ def train(
         raise BadInput("Give either --dataset NAME or --train FILE.", "See: python -m recsys_core train --help")
     if dataset is not None and any((test_file, items, users)):
         raise BadInput("--test, --items and --users go with --train, not with --dataset.", "The dataset has its tables already.")
+    if dataset is not None and threshold is not None:
+        raise BadInput("--threshold goes with --train, not with --dataset.", "The dataset has the threshold it was ingested with.")
+    if not out.strip():
+        raise BadInput("--out is empty.", "Name a folder.")
     if not 1 <= k <= 1000:
         raise BadInput(f"--k must be from 1 to 1000; got {k}.")
     target = Path(out).expanduser()

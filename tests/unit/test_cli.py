@@ -310,6 +310,8 @@ BAD = [
     (("train", "--train", "{f}/train.csv", "--model", "ease", "--out", "{t}/empty"), "is a file"),
     (("train", "--train", "{f}/train.csv", "--dataset", "x", "--model", "ease", "--out", "{t}/o"), "either"),
     (("train", "--model", "ease", "--out", "{t}/o"), "either"),
+    (("train", "--dataset", "x", "--threshold", "3", "--model", "ease", "--out", "{t}/o"), "--threshold goes with --train"),
+    (("train", "--train", "{f}/train.csv", "--model", "ease", "--out", ""), "--out is empty"),
     (("train", "--dataset", "nothing", "--model", "ease", "--out", "{t}/o"), "no dataset 'nothing'"),
     (("train", "--train", "{f}/train.csv", "--split", "magic", "--model", "ease", "--out", "{t}/o"), "Unknown splitter 'magic'"),
     (("train", "--train", "{f}/train.csv", "--model", "ease", "--k", "0", "--out", "{t}/o"), "got 0"),
