@@ -13,7 +13,8 @@ from ..data.dataset import Dataset, DatasetStats
 from ..data.histories import Histories
 from ..data.holdout import Holdout
 from ..errors import ParamError, Unsupported
-from ..models._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
+from ..models._base import Cost, Explanation, Recommender, Source
+from ..models._card import block_bytes
 from ..params import Params, param
 from ._normalise import Normalisation, normalise
 from ._weights import Candidates, collect, search
@@ -204,9 +205,9 @@ class WeightedFusion(Recommender):
         costs = [self._part_model(m).cost(stats) for m in self.params.models if not m.startswith(RUN)]
         times = 2 if self.params.weights == "learn" else 1
         n_parts = len(self.params.models)
-        learning = 8 * LEARN_USERS * min(LEARN_DEPTH * n_parts, stats.n_items) * (n_parts + 1) if times == 2 else 0
+        learning = 8 * min(LEARN_USERS, stats.n_users) * min(LEARN_DEPTH * n_parts, stats.n_items) * (n_parts + 1) if times == 2 else 0
         return Cost(
-            memory_bytes=sum(c.memory_bytes for c in costs) + (2 * n_parts + 4) * BATCH_BYTES + learning,
+            memory_bytes=sum(c.memory_bytes for c in costs) + (2 * n_parts + 4) * block_bytes(stats) + learning,
             seconds=times * sum(c.seconds for c in costs) + 2 * times,
             note="the sum of its models" + (", fitted twice to learn the weights" if times == 2 else ""),
         )

@@ -20,10 +20,8 @@ from ..data.holdout import Holdout
 from ..data.topk import TopK, top_k
 from ..errors import ParamError, Unsupported
 from ..params import Params
-from ._card import Card, Cost, Explanation, Need, Source
+from ._card import BATCH_BYTES, Card, Cost, Explanation, Need, Source, block_bytes
 from ._masking import allowed_mask, masked, rows_or_empty
-
-BATCH_BYTES = 64 * 2**20  # score rows held at once
 
 
 class Recommender(ABC):
@@ -83,7 +81,7 @@ class Recommender(ABC):
 
     def cost(self, stats: DatasetStats) -> Cost:
         """Memory and seconds expected. Default: a pass over the data and a block of scores."""
-        return Cost(24 * stats.n_interactions + BATCH_BYTES, 0.1 + 1e-7 * stats.n_interactions)
+        return Cost(24 * stats.n_interactions + block_bytes(stats), 0.1 + 1e-7 * stats.n_interactions)
 
     def wants_validation(self) -> bool:
         """Whether this instance, with these params, makes use of `validation` in `fit`."""

@@ -11,6 +11,8 @@ import numpy as np
 from ..data.dataset import DatasetStats
 from ..params import ParamField
 
+BATCH_BYTES = 64 * 2**20  # score rows held at once
+
 
 class Need(StrEnum):
     """What a model cannot do without; the app disables its card with this reason."""
@@ -46,6 +48,11 @@ class Cost:
     memory_bytes: int
     seconds: float
     note: str = ""
+
+
+def block_bytes(stats: DatasetStats) -> int:
+    """Bytes of one block of score rows: all of them where they fit into `BATCH_BYTES`."""
+    return min(BATCH_BYTES, 4 * stats.n_users * stats.n_items)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.holdout import Holdout
-from .._base import BATCH_BYTES, Cost, Recommender
+from .._base import Cost, Recommender
+from .._card import block_bytes
 
 
 class Random(Recommender):
@@ -45,7 +46,7 @@ class Random(Recommender):
         return ((_mix(rows[:, None] ^ items[None, :]) >> np.uint64(40)).astype(np.float32)) / np.float32(2**24)
 
     def cost(self, stats: DatasetStats) -> Cost:
-        return Cost(3 * BATCH_BYTES, 0.01, "nothing is learnt")
+        return Cost(3 * block_bytes(stats), 0.01, "nothing is learnt")
 
     def _state(self) -> dict[str, Any]:
         return {"seed": self._seed}

@@ -9,8 +9,9 @@ from scipy import sparse
 
 from ...data.dataset import DatasetStats
 from ...data.histories import Histories
-from .._base import BATCH_BYTES, Cost, Explanation, Recommender
-from ._neighbours import BLOCK_ENTRIES, fill_by_popularity, folded, pairs_within
+from .._base import Cost, Explanation, Recommender
+from .._card import block_bytes
+from ._neighbours import fill_by_popularity, folded, pairs_within, product_bytes
 
 
 class ItemToItem(Recommender):
@@ -27,7 +28,7 @@ class ItemToItem(Recommender):
         neighbours = min(self.resolve(stats).neighbours, stats.n_items)
         pairs = pairs_within(stats.n_interactions, stats.n_users)
         return Cost(
-            24 * stats.n_items * neighbours + 40 * BLOCK_ENTRIES + 40 * stats.n_interactions + BATCH_BYTES,
+            24 * stats.n_items * neighbours + product_bytes(stats.n_items) + 40 * stats.n_interactions + block_bytes(stats),
             0.1 + 2e-8 * pairs + 1e-7 * min(pairs, stats.n_items**2),
             "pairs of items within one history",
         )

@@ -17,6 +17,11 @@ from ._params import ValueUse
 BLOCK_ENTRIES = 4_000_000  # entries of a sparse product held at once, about 100 MB with its sort keys
 
 
+def product_bytes(side: int) -> int:
+    """Bytes of the blocks of a side × side product, with their sort keys."""
+    return 40 * min(BLOCK_ENTRIES, side * side)
+
+
 def positives(data: Dataset, values: ValueUse) -> sparse.csr_matrix:
     """csr float32 (U, I) of relevant pairs: 1, log(1 + value) or the value itself."""
     return _valued(data.matrix("binary" if values == "ignore" else "count"), values)

@@ -12,7 +12,8 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...errors import JobFailed
-from .._base import BATCH_BYTES, Cost, Source
+from .._base import Cost, Source
+from .._card import block_bytes
 from . import _params as shared
 from ._item_to_item import ItemToItem
 from ._neighbours import gram, positives
@@ -78,7 +79,7 @@ class Ease(ItemToItem):
         modelled = min(stats.n_items, self.resolve(stats).max_items)
         note = f"the square of {modelled:,} items"
         return Cost(
-            BYTES_PER_CELL * modelled**2 + 24 * stats.n_interactions + BATCH_BYTES,
+            BYTES_PER_CELL * modelled**2 + 24 * stats.n_interactions + block_bytes(stats),
             0.1 + modelled**3 / 3e10 + 1e-8 * stats.n_interactions**2 / max(1, stats.n_users),
             note,
         )

@@ -12,17 +12,18 @@ from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.holdout import Holdout
-from .._base import BATCH_BYTES, Cost, Source
+from .._base import Cost, Source
+from .._card import block_bytes
 from . import _params as shared
 from ._item_to_item import ItemToItem
 from ._neighbours import (
-    BLOCK_ENTRIES,
     auto_neighbours,
     inverse_frequency,
     item_neighbours,
     keep_largest,
     pairs_within,
     positives,
+    product_bytes,
     weigh,
 )
 
@@ -104,8 +105,8 @@ class SeqItemKnn(ItemToItem):
             48 * stats.n_items * neighbours
             + 24 * min(steps, stats.n_items**2)
             + 60 * stats.n_interactions
-            + 40 * BLOCK_ENTRIES
-            + BATCH_BYTES,
+            + product_bytes(stats.n_items)
+            + block_bytes(stats),
             0.2 + 2e-8 * pairs + 1e-7 * min(pairs, stats.n_items**2) + 1e-7 * steps,
             "pairs of items within one history and within the window",
         )

@@ -12,10 +12,11 @@ from ... import params as p
 from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
 from ...data.holdout import Holdout
-from .._base import BATCH_BYTES, Cost, Source
+from .._base import Cost, Source
+from .._card import block_bytes
 from . import _params as shared
 from ._item_to_item import ItemToItem
-from ._neighbours import BLOCK_ENTRIES, gram, inverse_frequency, item_neighbours, pairs_within, positives, weigh
+from ._neighbours import gram, inverse_frequency, item_neighbours, pairs_within, positives, product_bytes, weigh
 from ._params import ValueUse
 
 DENSE_GRAM_BYTES = 2**30  # above this the Gram matrix is computed candidate set by candidate set
@@ -81,7 +82,12 @@ class Slim(ItemToItem):
         candidates = min(self.params.neighbours, stats.n_items)
         pairs = pairs_within(stats.n_interactions, stats.n_users)
         return Cost(
-            int(min(8 * stats.n_items**2, DENSE_GRAM_BYTES) + 48 * stats.n_items * candidates + 40 * BLOCK_ENTRIES + BATCH_BYTES),
+            int(
+                min(8 * stats.n_items**2, DENSE_GRAM_BYTES)
+                + 48 * stats.n_items * candidates
+                + product_bytes(stats.n_items)
+                + block_bytes(stats)
+            ),
             0.5 + 4e-8 * pairs + stats.n_items * (3e-4 + 4e-8 * candidates**2),
             "one regression per item",
         )

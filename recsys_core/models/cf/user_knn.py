@@ -12,10 +12,10 @@ from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.holdout import Holdout
-from .._base import BATCH_BYTES, Cost, Explanation, Recommender, Source
+from .._base import Cost, Explanation, Recommender, Source
+from .._card import block_bytes
 from . import _params as shared
 from ._neighbours import (
-    BLOCK_ENTRIES,
     auto_neighbours,
     fill_by_popularity,
     folded,
@@ -23,6 +23,7 @@ from ._neighbours import (
     nearest,
     pairs_within,
     positives,
+    product_bytes,
     row_norms,
     weigh,
 )
@@ -83,7 +84,7 @@ class UserKnn(Recommender):
     def cost(self, stats: DatasetStats) -> Cost:
         pairs = pairs_within(stats.n_interactions, stats.n_items)
         return Cost(
-            40 * stats.n_interactions + 40 * BLOCK_ENTRIES + 2 * BATCH_BYTES,
+            40 * stats.n_interactions + product_bytes(stats.n_users) + 2 * block_bytes(stats),
             0.1 + 2e-8 * pairs + 1e-7 * min(pairs, stats.n_users**2),
             "pairs of users of one item, when all lists are made",
         )
