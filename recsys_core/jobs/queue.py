@@ -217,7 +217,7 @@ class JobQueue:
 def death(code: int) -> str:
     """Why a worker that left no word is gone, from its exit status."""
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return "It ran out of memory and was stopped by the system. Use fewer factors, fewer items or a lighter model."
+        return "It was killed, most likely by the system because memory ran out. Use fewer factors, fewer items or a lighter model."
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         return f"Its process crashed ({name}). The log has what is known."

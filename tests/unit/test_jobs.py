@@ -247,7 +247,7 @@ def test_a_waiting_job_is_cancelled_without_being_started(queue):
     [
         ("raises", "ValueError: the third wheel came off)"),
         ("no_memory", "ran out of memory"),
-        ("killed", "ran out of memory"),
+        ("killed", "memory ran out"),
         ("refuses", "Odd cannot learn from this. Try another."),
         ("exits", "exit status 7"),
     ],
