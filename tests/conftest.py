@@ -11,7 +11,7 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import pytest
+import pytest  # noqa: E402 - after the thread settings
 
 REPO = Path(__file__).resolve().parents[1]
 _connect = socket.socket.connect
@@ -55,7 +55,8 @@ def real_data():
         root = Path(os.environ.get("RECSYS_REAL_DATA") or REPO.parent / "shared" / "data")
         if not (root / name).is_dir():
             pytest.skip(
-                f"Needs the data set '{name}', which may not be redistributed: put it into ../shared/data or name its parent in RECSYS_REAL_DATA."
+                f"Needs the data set '{name}', which may not be redistributed: "
+                "put it into ../shared/data or name its parent in RECSYS_REAL_DATA."
             )
         return root / name
 

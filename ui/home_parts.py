@@ -93,9 +93,7 @@ def next_step(datasets: Sequence[Any], runs: Sequence[Any], live: Sequence[Any])
             text = f"**Next:** train a second recommender on {md(newest.name)}, so that there is something to compare."
             label, page, ids = "Train another", "train", {"dataset": newest.id}
         else:
-            text = (
-                f"**Next:** compare the {count(len(of_newest), 'result')} on {md(newest.name)}, then look at single users and export."
-            )
+            text = f"**Next:** compare the {count(len(of_newest), 'result')} on {md(newest.name)}, then look at single users and export."
             label, page, ids = "See the leaderboard", "compare", {"dataset": newest.id}
         st.markdown(text, width="stretch")
         navigation.next_button(label, page, key="next-step", icon=":material/arrow_forward:", **ids)
