@@ -208,7 +208,19 @@ def loglog(series: Mapping[str, tuple[Sequence, Sequence]], x: str, y: str, *, t
             text=[plain(text) for text in texts[n]] if texts else None,
             hovertemplate="%{text}<extra></extra>" if texts else _hover(x, "%{x:,}", y),
         )
+    xs, ys = ([v for pair in series.values() for v in pair[side]] for side in (0, 1))
+    fig.update_xaxes(**_log_ticks(xs))
+    fig.update_yaxes(**_log_ticks(ys))
     return fig
+
+
+def _log_ticks(values: Sequence[float]) -> dict[str, Any]:
+    """Ticks at 1, 2 and 5 of each decade where a log axis spans less than two: it could have one tick, or none."""
+    positive = [v for v in values if v > 0]
+    if not positive or max(positive) / min(positive) >= 100:
+        return {}
+    at = [m * 10.0**e for e in range(int(np.floor(np.log10(min(positive)))), int(np.ceil(np.log10(max(positive)))) + 1) for m in (1, 2, 5)]
+    return {"tickvals": at, "ticktext": [f"{v:,g}" for v in at]}
 
 
 def lorenz(
