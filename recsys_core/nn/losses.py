@@ -9,15 +9,18 @@ from torch import Tensor
 from .batches import Ragged
 
 
-def multinomial_nll(logits: Tensor, chosen: Ragged) -> Tensor:
+def multinomial_nll(logits: Tensor, chosen: Ragged, weight: Tensor | None = None) -> Tensor:
     """Minus the log-likelihood of each row's items under the softmax of its logits, mean over rows.
 
-    Source: Liang et al. 2018, eq. 2 (https://arxiv.org/abs/1802.05814).
-    Shapes: logits (B, I), chosen has B rows -> scalar. Cost: one pass over B × I, no dense target.
+    Source: Liang et al. 2018, eq. 2 (https://arxiv.org/abs/1802.05814). weight: how much each row counts.
+    Shapes: logits (B, I), chosen has B rows, weight (B,) -> scalar. Cost: one pass over B × I, no dense target.
     """
     rows = chosen.rows
-    at_chosen = logits.flatten()[rows * logits.shape[1] + chosen.columns].sum()
-    return (torch.dot(chosen.lengths.to(logits.dtype), logits.logsumexp(1)) - at_chosen) / len(chosen)
+    lengths = chosen.lengths.to(logits.dtype)
+    at_chosen = logits.flatten()[rows * logits.shape[1] + chosen.columns]
+    if weight is not None:
+        lengths, at_chosen = lengths * weight, at_chosen * weight[rows]
+    return (torch.dot(lengths, logits.logsumexp(1)) - at_chosen.sum()) / len(chosen)
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:

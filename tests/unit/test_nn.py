@@ -51,6 +51,8 @@ def test_multinomial_nll_by_hand():
     chosen = Ragged(torch.tensor([1, 2, 0]), torch.tensor([0, 2, 3]))
     by_hand = (-math.log(0.6) - math.log(0.2) + math.log(3)) / 2
     assert multinomial_nll(logits, chosen).item() == pytest.approx(by_hand, rel=1e-6)
+    weighted = (0.5 * (-math.log(0.6) - math.log(0.2)) + 2 * math.log(3)) / 2
+    assert multinomial_nll(logits, chosen, torch.tensor([0.5, 2.0])).item() == pytest.approx(weighted, rel=1e-6)
 
 
 def test_kl_agrees_with_torch_distributions():
