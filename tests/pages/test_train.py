@@ -60,13 +60,13 @@ def test_too_large_models_are_refused_with_what_would_fit(open_page, text_of, sa
     from recsys_core.jobs import memory
     from ui.train_models import offers
 
-    monkeypatch.setattr(memory, "available_bytes", lambda: 470 * 2**20)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 400 * 2**20)
     offers.clear()
     at = open_page("train", dataset=saved[1])
     offers.clear()
     off = {box.key for box in at.checkbox if box.key and box.key.startswith("off-")}
     assert "off-ease" in off or "off-weighted_fusion" in off or len(off) > 3
-    assert "of memory; 470 MB is free" in text_of(at).replace("\\", "")
+    assert "of memory; 400 MB is free" in text_of(at).replace("\\", "")
     assert "would fit" in text_of(at)
 
 

@@ -380,7 +380,13 @@ def test_ctrl_c_is_clean(files, tmp_path):
     arguments = ["train", "--train", str(files / "train.csv"), "--model", "bpr", "--set", "iterations=5000", "--set", "factors=1024"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "recsys_core", *arguments, "--out", str(tmp_path / "o")], stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-m", "recsys_core", *arguments, "--out", str(tmp_path / "o")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a run in the background ignores Ctrl-C: its child would too
     )
     end = time.monotonic() + 60
     while not list(tmp_path.glob(".recsys-*")) and time.monotonic() < end:
