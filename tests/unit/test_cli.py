@@ -384,9 +384,7 @@ def test_ctrl_c_is_clean(files, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a run in the background ignores Ctrl-C: its child would too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a run in the background ignores Ctrl-C: its child would too
     )
     end = time.monotonic() + 60
     while not list(tmp_path.glob(".recsys-*")) and time.monotonic() < end:
