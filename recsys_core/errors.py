@@ -47,10 +47,6 @@ class TooLarge(BadInput):
     """The work would not fit in memory; says what would."""
 
 
-class MissingExtra(BadInput):
-    """An optional package is needed; one sentence tells which to install."""
-
-
 class JobFailed(WorkbenchError):
     """A background job ended with an error."""
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-UNKNOWN = -1
-
 
 class IdMap:
     """External ids (strings, exactly as in the file) <-> codes 0 … n-1. Immutable.
@@ -44,7 +42,7 @@ class IdMap:
     __hash__ = None
 
     def encode(self, ids: Iterable) -> np.ndarray:
-        """(n,) external ids -> (n,) int32 codes, UNKNOWN (-1) where there is none."""
+        """(n,) external ids -> (n,) int32 codes, -1 where there is none."""
         return self.index.get_indexer(pd.Index(as_text(ids))).astype(np.int32)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:

@@ -134,11 +134,10 @@ class MultVAE(DeepRecommender):
 
     Source: Liang et al. 2018, https://arxiv.org/abs/1802.05814.
     Differs: on small data encoder and decoder are linear (the decoder as in RecVAE, Shenbin et al. 2020,
-    https://arxiv.org/abs/1912.11160) and the weights are averaged over the last steps: validation NDCG@20
-    .304 on ml-100k against .297 with the paper's network, in a third of the time. A user's likelihood is
-    divided by a power of their activity, since the figures are means over users (.304 to .308). Sizes, batch
-    and annealing follow the size of the data; the sparse history is read entry by entry (same result, fewer
-    multiplications); scores are log-probabilities.
+    https://arxiv.org/abs/1912.11160) and the weights are averaged over the last steps; a user's likelihood
+    is divided by a power of their activity, since the figures are means over users. What each buys:
+    benchmarks/mult_vae_ablation.py. Sizes, batch and annealing follow the size of the data; the sparse
+    history is read entry by entry (same result, fewer multiplications); scores are log-probabilities.
     Cost: an epoch is about 6 · users · items · width multiplications; 6,000 × 3,700 with 1 million
     interactions see benchmarks/deep_speed.py.
     """
