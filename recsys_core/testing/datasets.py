@@ -26,7 +26,8 @@ def checkerboard(n_users: int = 60, n_items: int = 20, *, ratings: bool = False,
 
     All items are equally popular, so only who learnt the pattern ranks the held-out item first: among the
     unseen items it alone has the right colour. ratings: likes are 4 or 5, and every user gave 1 or 2 to
-    half of the items of the other colour.
+    half of the items of the other colour. Each user's times are in random order: in the order of the codes, the item held
+    out would never be the next one.
     """
     rng = np.random.default_rng(seed)
     user, item = np.divmod(np.arange(n_users * n_items), n_items)
@@ -36,7 +37,8 @@ def checkerboard(n_users: int = 60, n_items: int = 20, *, ratings: bool = False,
     value = np.where(same, rng.integers(4, 6, len(user)), rng.integers(1, 3, len(user))) if ratings else np.ones(len(user))
     order = rng.permutation(len(user))
     train, held = order[((same & ~diagonal) | disliked)[order]], order[(same & diagonal)[order]]
-    return _case(user, item, value, np.arange(len(user)) * 60, train, held, n_users, n_items, ratings)
+    time = np.random.default_rng([seed, 1]).permutation(len(user)) * 60
+    return _case(user, item, value, time, train, held, n_users, n_items, ratings)
 
 
 def tastes(n_users: int = 150, n_items: int = 100, n_tastes: int = 5, *, ratings: bool = False, seed: int = 0) -> Case:

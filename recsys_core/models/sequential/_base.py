@@ -1,0 +1,186 @@
+"""What every sequence model shares: settings, training on what comes next, scoring from the last items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ...data.dataset import Dataset, DatasetStats
+from ...data.histories import Histories
+from ...errors import Unsupported
+from ...params import param
+from .._base import Need
+from ..deep._base import DeepRecommender, TrainingParams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...nn.batches import IndexBatches
+    from ...nn.sequences import SequenceNet
+
+FULL_SOFTMAX_ITEMS = 5_000  # up to so many items, comparing with all of them costs about as much as a sample
+LONGEST = 50  # of what "auto" reads: older items rarely say what comes next
+SCORE_BLOCK_ENTRIES = 2**14  # history entries read at once when scoring: fits the CPU's cache
+
+
+class SequenceParams(TrainingParams):
+    max_len: int | Literal["auto"] = param(
+        "auto",
+        ge=2,
+        le=2000,
+        label="Items looked at",
+        help="How many of the most recent items the model looks at. Automatic: up to 50, fewer where histories are shorter.",
+        tune=(10, 200, "log"),
+    )
+    dim: int | Literal["auto"] = param(
+        "auto",
+        ge=4,
+        le=1024,
+        label="Width",
+        help="How many numbers describe an item and a state. Automatic: by the size of the data.",
+        tune=(16, 128, "log"),
+    )
+    dropout: float = param(
+        0.3,
+        ge=0,
+        lt=1,
+        label="Dropout",
+        help="Share of the numbers switched off at each learning step, against learning by heart. Small data needs more.",
+        tune=(0.0, 0.7, "linear"),
+    )
+    loss: Literal["full_softmax", "sampled_softmax", "gbce", "bce"] | Literal["auto"] = param(
+        "auto",
+        label="What it learns",
+        help="full_softmax: the next item above all others (best lists). sampled_softmax: above a sample of them, for large catalogues. "
+        "gbce and bce: chosen or not, against a few items each; bce is the original way and clearly weaker. "
+        "Automatic: full up to 5,000 items, then sampled.",
+    )
+    negatives: int | Literal["auto"] = param(
+        "auto",
+        ge=1,
+        le=100_000,
+        label="Items compared with",
+        help="How many items each next item is compared with: shared by a whole step for sampled_softmax, its own for gbce and bce.",
+        tune=(16, 2048, "log"),
+        advanced=True,
+    )
+    popularity: float = param(
+        0.5,
+        ge=0,
+        le=2,
+        label="Compare with popular items",
+        help="0: all items are equally likely to be compared with. 1: in proportion to their popularity. Not for full_softmax.",
+        tune=(0.0, 1.0, "linear"),
+        advanced=True,
+    )
+
+
+class SequentialRecommender(DeepRecommender):
+    """`network` is a `nn.sequences.SequenceNet`, `Params` a `SequenceParams`. A model writes `_build`, seldom more.
+
+    Learns to say the next item at every place of every history (padding is no place); only interactions at or above the
+    threshold are part of a history. Scores come from the state after the last `max_len` of them.
+    """
+
+    family = "Sequential"
+    needs = frozenset({Need.TIME})
+    Params = SequenceParams
+
+    left_out_at_most = 100
+    network: SequenceNet
+
+    @classmethod
+    def auto_params(cls, params: Any, stats: DatasetStats) -> dict[str, Any]:
+        max_len = params.max_len if params.max_len != "auto" else int(np.clip(stats.longest_history - 1, 2, LONGEST))
+        pieces = stats.n_users + stats.n_interactions // max_len
+        loss = params.loss if params.loss != "auto" else ("full_softmax" if stats.n_items <= FULL_SOFTMAX_ITEMS else "sampled_softmax")
+        return {
+            "max_len": max_len,
+            "dim": int(np.clip(2 ** np.round(np.log2(max(1.0, stats.n_interactions) ** 0.5 / 4)), 16, 64)),
+            "batch_size": int(np.clip(2 ** np.round(np.log2(pieces / 16)), 8, 128)),
+            "loss": loss,
+            "negatives": min(512 if loss == "sampled_softmax" else 16, stats.n_items),
+        }
+
+    # ---- learning --------------------------------------------------------------------------------
+    def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
+        from ...nn.sequences import LengthBatches, SequenceRows, windows
+
+        p, network = self.resolved, self.network
+        pieces = windows(data.histories(relevant_only=True), p.max_len + 1, data.n_items)
+        if not len(pieces):
+            raise Unsupported(f"{self.label} learns what follows what; no user has two relevant interactions.", "Use more data.")
+        rows = SequenceRows(pieces, device)
+        targets_a_row = float((pieces.lengths - 1).mean())
+        choice = self._choice_loss(data, device)
+
+        def loss(index: Tensor, step: int) -> Tensor:
+            items = rows.take(index)
+            read, following = items[:, :-1], items[:, 1:]  # (B, L) each
+            place = (read != network.pad).flatten().nonzero().squeeze(1)  # what follows padding is nobody's next item
+            states = network.encode(read).flatten(0, 1).index_select(0, place)
+            # Every place counts the same, whatever batch it fell into: a mean over rows of constant weight, not over places.
+            return choice(states, following.flatten()[place]) * (len(place) / (len(index) * targets_a_row))
+
+        return LengthBatches(pieces.lengths, p.batch_size), loss
+
+    def _choice_loss(self, data: Dataset, device: Any) -> Callable[[Tensor, Tensor], Tensor]:
+        """loss(states (n, d), targets (n,)) -> scalar, mean over n: the target against the other items, by `loss`.
+
+        Only the target itself is kept out of what it is compared with: other items of the user are no
+        answers at this place.
+        """
+        import torch.nn.functional as F
+
+        from ...nn.losses import ranking_loss, sampled_softmax
+        from ...nn.samplers import NegativeSampler, popularity_weights
+
+        p, network = self.resolved, self.network
+        if p.loss == "full_softmax":
+            return lambda states, targets: F.cross_entropy(network.scores(states), targets)
+        weights = popularity_weights(data.item_counts, p.popularity) if p.popularity else None
+        sampler = NegativeSampler(data.n_items, None, weights, device)
+
+        def with_the_same(states: Tensor, targets: Tensor) -> Tensor:
+            drawn = sampler.draw((p.negatives,))
+            positive, negative = network.scores_of(states, targets), network.scores_with(states, drawn)
+            return sampled_softmax(positive, negative, sampler.log_q[drawn], targets[:, None] == drawn)
+
+        def one_by_one(states: Tensor, targets: Tensor) -> Tensor:
+            drawn = sampler.draw((len(targets), p.negatives))
+            positive, negative = network.scores_of(states, targets), network.scores_of(states, drawn)
+            return ranking_loss(p.loss, positive, negative, excluded=targets[:, None] == drawn, n_items=data.n_items)
+
+        return with_the_same if p.loss == "sampled_softmax" else one_by_one
+
+    # ---- scoring ---------------------------------------------------------------------------------
+    def _history_scores(self, histories: Histories) -> np.ndarray:
+        import torch
+
+        network = self.network
+        with torch.inference_mode():
+            return network.scores(self._states(histories)).cpu().numpy()
+
+    def _states(self, histories: Histories) -> Tensor:
+        """(B, d) after each history's last items, in blocks of histories of like length."""
+        import torch
+
+        network = self.network
+        device = next(network.parameters()).device
+        recent = histories.relevant(self.fitted.threshold).last(self.resolved.max_len)
+        rows, lengths = recent.padded(self.resolved.max_len, network.pad), recent.lengths
+        order = np.argsort(lengths, kind="stable")
+        out = torch.empty(len(rows), network.dim, device=device)
+        for block in np.array_split(order, max(1, -(-rows.size // SCORE_BLOCK_ENTRIES))):
+            if len(block):
+                items = rows[block, rows.shape[1] - max(1, int(lengths[block].max())) :]
+                out[torch.as_tensor(block, device=device)] = network.last_state(torch.as_tensor(items, device=device))
+        return out
+
+    def _similar(self, items: np.ndarray) -> np.ndarray:
+        """Cosine of the items' vectors as scores use them."""
+        vectors = self.network.output_table.detach().numpy()
+        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return unit[items] @ unit.T

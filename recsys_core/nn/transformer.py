@@ -1,0 +1,70 @@
+"""Transformer blocks: attention over the entries before (and after) each one, padding left out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def attention_mask(present: Tensor, causal: bool) -> Tensor:
+    """bool (B, 1, L, L): who may look at whom. present: bool (B, L), False at padding.
+
+    Nobody looks at padding, except every entry at itself: so a row of nothing but padding has no empty softmax (NaN).
+    causal: nobody looks at later entries.
+    """
+    length = present.shape[1]
+    itself = torch.eye(length, dtype=torch.bool, device=present.device)
+    seen = present[:, None, None, :]
+    if causal:
+        seen = seen & torch.ones(length, length, dtype=torch.bool, device=present.device).tril()
+    return seen | itself
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + network(norm(x)) (the norm comes first, which trains more steadily).
+
+    Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; norm first: Xiong et al. 2020, https://arxiv.org/abs/2002.04745.
+    Shapes: (B, L, d), mask (B, 1, L, L) -> (B, L, d). Cost: B·L·((4 + 2·wide)·d² + 2·L·d) multiplications.
+    """
+
+    def __init__(self, dim: int, heads: int, wide: int, dropout: float, activation: type[nn.Module] = nn.ReLU) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"the width must be a multiple of the number of heads; got {dim} and {heads}")
+        self.heads, self.dropout = heads, dropout
+        self.norm_attention, self.norm_network = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query, self.key_value, self.merge = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.network = nn.Sequential(nn.Linear(dim, wide * dim), activation(), nn.Dropout(dropout), nn.Linear(wide * dim, dim))
+
+    def forward(self, x: Tensor, mask: Tensor, last_only: bool = False) -> Tensor:
+        """last_only: the last entry's output alone, (B, 1, d); the others are only looked at."""
+        normed = self.norm_attention(x)
+        if last_only:
+            x, asking, mask = x[:, -1:], normed[:, -1:], mask[:, :, -1:]
+        else:
+            asking = normed
+        key, value = self.key_value(normed).chunk(2, -1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query(asking), key, value))  # (B, h, L, d/h)
+        looked = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0)
+        x = x + F.dropout(self.merge(looked.transpose(1, 2).flatten(2)), self.dropout, self.training)  # (B, L, d)
+        return x + F.dropout(self.network(self.norm_network(x)), self.dropout, self.training)
+
+
+class Transformer(nn.Module):
+    """Blocks one after the other and a last norm. Shapes: (B, L, d), bool (B, L) -> (B, L, d)."""
+
+    def __init__(
+        self, dim: int, blocks: int, heads: int, wide: int, dropout: float, *, causal: bool, activation: type[nn.Module] = nn.ReLU
+    ) -> None:
+        super().__init__()
+        self.causal = causal
+        self.blocks = nn.ModuleList(Block(dim, heads, wide, dropout, activation) for _ in range(blocks))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, present: Tensor, last_only: bool = False) -> Tensor:
+        """last_only: (B, 1, d), the state of the last entry, cheaper."""
+        mask = attention_mask(present, self.causal)
+        for number, block in enumerate(self.blocks, 1):
+            x = block(x, mask, last_only and number == len(self.blocks))
+        return self.norm(x)
