@@ -1,0 +1,112 @@
+"""Columns of a table read as what they mean: text cells, numbers, dates, lists of values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .ids import as_text
+
+MISSING = {"", "nan", "none", "null", "n/a", "<na>", "nat", "\\n"}
+LARGEST = 1e100  # numbers beyond are taken for a mistake: their squares would overflow
+LISTS = "json"  # the separator of cells that hold a list: '["Action", "Comedy"]'
+_PLAIN = r"^[-+]?[\d.,  '’]*\d(?:[eE][-+]?\d+)?$"
+_DATE = (
+    r"^(?:\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?(?:\D.*)?|\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}(?:\D.*)?"
+    r"|\d{1,2}[-/. ]+[^\W\d]{3,9}[-/., ]+\d{2,4}(?:\D.*)?|[^\W\d]{3,9}\.? \d{1,2},? \d{4}(?:\D.*)?)$"
+)
+
+
+def columns_of(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """name -> column; a name used more than once gets "#2", "#3"."""
+    names = pd.Series([str(name) for name in table.columns], dtype=object)
+    repeat = names.groupby(names).cumcount() + 1
+    unique = [name if n == 1 else f"{name}#{n}" for name, n in zip(names, repeat, strict=True)]
+    return {name: table.iloc[:, k].reset_index(drop=True) for k, name in enumerate(unique)}
+
+
+def cells(column: pd.Series) -> pd.Series:
+    """Every cell as trimmed text, None where there is nothing; 7.0 is "7"; a list becomes JSON."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if column.dtype == object:
+        column = column.map(_as_json)
+    text = as_text(column).str.strip()
+    return text.mask(text.isna() | text.str.lower().isin(MISSING)).astype(object).where(lambda x: x.notna(), None)
+
+
+def _as_json(cell: Any) -> Any:
+    if isinstance(cell, np.ndarray):
+        cell = cell.tolist()
+    if isinstance(cell, set | frozenset):
+        cell = sorted(cell, key=str)
+    return json.dumps(list(cell), ensure_ascii=False, default=str) if isinstance(cell, list | tuple) else cell
+
+
+def values_of(cell: str, separator: str) -> list[str]:
+    """The values of one cell, each once, trimmed."""
+    parts = _list_of(cell) if separator == LISTS else cell.split(separator.strip() or None)
+    return list(dict.fromkeys(part for part in (str(p).strip() for p in parts) if part and part.lower() not in MISSING))
+
+
+def _list_of(cell: str) -> list[Any]:
+    """'["a", "b"]' or "['a', 'b']" or '[a, b]'."""
+    for text in (cell, cell.replace("'", '"')):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        return [part for part in found if part is not None] if isinstance(found, list) else [found]
+    return [part.strip().strip("'\"") for part in cell.strip("[]").split(",")]
+
+
+def numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:
+    """float64 (n,), NaN where there is none. Reads 1,234.5 and $1,234 (decimal "."), 1.234,5 (decimal ",")."""
+    if pd.api.types.is_numeric_dtype(column) and not isinstance(column.dtype, pd.CategoricalDtype):
+        plain = pd.to_numeric(column).astype("Float64").to_numpy(np.float64, na_value=np.nan)
+    else:
+        code, distinct = pd.factorize(cells(column))
+        text = pd.Series(distinct, dtype=object).astype("str").str.replace(r"^[$€£¥]\s*|\s*[%$€£¥]$", "", regex=True)
+        text = text.str.replace(r"[  '’]" + (r"|\." if decimal == "," else r"|,(?=\d{3}(?:\D|$))"), "", regex=True)
+        found = pd.to_numeric(text.str.replace(",", ".", regex=False) if decimal == "," else text, errors="coerce")
+        plain = np.append(found.to_numpy(np.float64, na_value=np.nan), np.nan)[code]  # code -1: nothing there
+    return np.where(np.abs(plain) < LARGEST, plain, np.nan)
+
+
+def looks_numeric(distinct: pd.Series) -> str | None:
+    """The decimal mark when nearly all of these cells are numbers, else None (codes with leading zeros are no numbers)."""
+    bare = distinct.str.replace(r"^[$€£¥]\s*|\s*[%$€£¥]$", "", regex=True)
+    if bare.str.match(_PLAIN).mean() < 0.95 or bare.str.match(r"^[-+]?0\d").any():
+        return None
+    comma = bare.str.match(r"^[-+]?\d{1,3}(?:\.\d{3})*,\d+$|^[-+]?\d+,\d+$") & ~bare.str.match(r"^[-+]?[1-9]\d{0,2}(?:,\d{3})+$")
+    decimal = "," if comma.any() and not bare.str.match(r"^[-+]?[\d,]*\.(?:\d{1,2}|\d{4,})$").any() else "."
+    return decimal if np.isfinite(numbers(distinct, decimal)).mean() >= 0.95 else None
+
+
+def days(column: pd.Series, day_first: bool = False, unit: str | None = None) -> np.ndarray:
+    """float64 (n,): days since 1970, NaN where there is no date. unit: "s" or "ms" for numbers counted from 1970."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        when = pd.to_datetime(column, utc=True)
+        return _days(when)
+    if unit is not None:
+        return numbers(column) / (86_400 * (1000 if unit == "ms" else 1))
+    code, distinct = pd.factorize(cells(column))
+    when = pd.to_datetime(pd.Series(distinct, dtype=object), errors="coerce", format="mixed", dayfirst=day_first, utc=True)
+    return np.append(_days(when), np.nan)[code]
+
+
+def _days(when: pd.Series) -> np.ndarray:
+    seconds = when.dt.as_unit("s").astype("int64").to_numpy(np.float64)  # not nanoseconds: they end in 2262
+    return np.where(when.isna(), np.nan, seconds / 86_400)
+
+
+def looks_like_dates(distinct: pd.Series) -> bool | None:
+    """day_first when nearly all of these cells are dates, else None."""
+    if distinct.str.match(_DATE).mean() < 0.95:
+        return None
+    leading = pd.to_numeric(distinct.str.extract(r"^(\d{1,2})[-/. ]\d{1,2}[-/. ]\d{4}")[0], errors="coerce")
+    day_first = bool((leading > 12).any())
+    return day_first if np.isfinite(days(distinct, day_first)).mean() >= 0.9 else None

@@ -1,0 +1,131 @@
+"""What each column of a table is, guessed from its values and its name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ._feature_columns import LISTS, cells, looks_like_dates, looks_numeric, numbers, values_of
+
+ID_NAME = re.compile(r"(?:^|[_\W])(?i:id|ids|uuid|guid|isbn|asin|ean|sku|url|link)$|[a-z](?:Id|ID|Url|URL)$")
+CODE_NAME = re.compile(r"zip|postal|postcode|plz|code$", re.I)
+TIME_NAME = re.compile(r"date|time|released|joined|created|_at$|_on$|since", re.I)
+FEW_NUMBERS = 12  # whole numbers with at most this many values are categories
+LARGEST_SAMPLE = 100_000  # rows looked at
+
+EMPTY = "It is empty."
+CONSTANT = "It has the same value in every row."
+NEAR_UNIQUE = "Nearly every row has a value of its own (a title, a text, a link or an id)."
+ROW_NUMBERS = "It is an id or numbers the rows."
+VECTORS = "Its cells are vectors of numbers."
+
+
+@dataclass(frozen=True)
+class Guess:
+    """kind None = left out, for `reason`. settings: what the field's encoder must know to read the column."""
+
+    kind: str | None
+    reason: str = ""
+    settings: dict[str, Any] | None = None
+
+
+def rare_below(n_rows: int) -> int:
+    """Values that fewer rows have are rare: 2 for small tables, 20 for a million rows."""
+    return int(np.clip(round(n_rows**0.5 / 10), 2, 20))
+
+
+def guess(name: str, column: pd.Series) -> Guess:
+    """The kind of one column."""
+    rare = float(rare_below(len(column)))
+    if len(column) > LARGEST_SAMPLE:
+        rare = max(2.0, rare * LARGEST_SAMPLE / len(column))
+        column = column.sample(LARGEST_SAMPLE, random_state=0).reset_index(drop=True)
+    text = cells(column)
+    present = text[text.notna()]
+    if len(present) == 0:
+        return Guess(None, EMPTY)
+    counts = present.value_counts()
+    distinct = pd.Series(counts.index, dtype=object).astype("str")
+    if len(distinct) == 1 and len(present) == len(column):
+        return Guess(None, CONSTANT)
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return Guess("date", settings={"day_first": False, "unit": None})
+    if pd.api.types.is_bool_dtype(column):
+        return Guess("categorical")
+    if (distinct.str.startswith("[") & distinct.str.endswith("]")).mean() >= 0.9:
+        return _guess_lists(counts, rare)
+    decimal = looks_numeric(distinct)
+    if decimal is not None:
+        return _guess_numbers(name, column, counts, rare, decimal)
+    day_first = looks_like_dates(distinct)
+    if day_first is not None:
+        return Guess("date", settings={"day_first": day_first, "unit": None})
+    separator = _separator(counts, rare)
+    if separator is not None:
+        return Guess("multi_valued", settings={"separator": separator})
+    return _guess_categories(counts, rare)
+
+
+def _guess_numbers(name: str, column: pd.Series, counts: pd.Series, rare: float, decimal: str) -> Guess:
+    found = numbers(column, decimal)
+    found = found[~np.isnan(found)]
+    distinct = np.unique(found)
+    whole = bool((distinct % 1 == 0).all())
+    if not whole:
+        return Guess("numeric", settings={"decimal": decimal})
+    own = len(distinct) > 0.9 * len(found) and len(found) > FEW_NUMBERS
+    if own and (ID_NAME.search(name) or distinct[-1] - distinct[0] < 1.5 * len(found)):
+        return Guess(None, ROW_NUMBERS)
+    if TIME_NAME.search(name) and 1e8 <= np.median(distinct) <= 5e12:
+        return Guess("date", settings={"day_first": False, "unit": "ms" if np.median(distinct) > 1e11 else "s"})
+    if ID_NAME.search(name) or CODE_NAME.search(name):
+        return _guess_categories(counts, rare)
+    return Guess("categorical") if len(distinct) <= FEW_NUMBERS else Guess("numeric", settings={"decimal": decimal})
+
+
+def _guess_categories(counts: pd.Series, rare: float) -> Guess:
+    """Categories when at least half of the rows share their value with others."""
+    shared = counts[counts >= rare].sum() / counts.sum()
+    return Guess("categorical") if shared >= 0.5 else Guess(None, NEAR_UNIQUE)
+
+
+def _guess_lists(counts: pd.Series, rare: float) -> Guess:
+    lists = pd.Series([values_of(cell, LISTS) for cell in counts.index])
+    lengths, values = lists.str.len(), lists.explode().dropna()
+    numeric = pd.to_numeric(values, errors="coerce").notna().mean() if len(values) else 0.0
+    if numeric > 0.95 and lengths.max() > 1 and values.astype("str").str.contains(".", regex=False).mean() > 0.5:
+        return Guess(None, VECTORS)
+    shared = _shared(lists, counts.to_numpy(), rare)
+    return Guess("multi_valued", settings={"separator": LISTS}) if shared >= 0.5 else Guess(None, NEAR_UNIQUE)
+
+
+def _separator(counts: pd.Series, rare: float) -> str | None:
+    """What parts the values of a cell, or None: values must return in ever new combinations.
+
+    A mark that names seldom hold (| ;) needs less proof than a comma or a slash; blanks need the most.
+    """
+    rows, distinct = counts.to_numpy(), pd.Series(counts.index, dtype=object).astype("str")
+    for mark, most_values in (("|", 2.0), (";", 1.5), (",", 0.9), ("/", 0.6), (" ", 0.5)):
+        has = distinct.str.contains(mark, regex=False)
+        if rows[has].sum() <= 0.1 * rows.sum():
+            continue
+        lists = pd.Series([values_of(cell, mark) for cell in distinct])
+        few = lists.explode().nunique() <= most_values * len(distinct)
+        needed = 0.9 if mark == " " else 0.7
+        lengths = lists.str.len().value_counts(normalize=True)
+        # Blanks part lists only where few words return in cells of differing length; titles have a cell of their own each.
+        varied = mark != " " or (lengths.max() < 0.8 and len(distinct) < 0.7 * rows.sum())
+        if few and varied and _shared(lists, rows, rare) >= needed:
+            return mark
+    return None
+
+
+def _shared(lists: pd.Series, rows: np.ndarray, rare: float) -> float:
+    """Share of the values, over all rows, that are not rare."""
+    lengths = lists.str.len().to_numpy()
+    used = pd.Series(np.repeat(rows, lengths)).groupby(lists.explode().dropna().to_numpy()).sum()
+    return float(used[used >= rare].sum() / max(1, used.sum()))
