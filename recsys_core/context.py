@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ class Progress:
     epochs: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     seconds_left: float | None = None
+    replayed: bool = False  # told again after going on from a checkpoint: it took no time now
 
 
 def _silent(progress: Progress) -> None:
@@ -39,10 +41,10 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class RunContext:
-    """seed: whole number. threads: CPU threads the work may use. device: 'cpu', 'cuda', 'mps'.
+    """seed: whole number. threads: CPU threads the work may use. device: 'cpu', 'cuda', 'mps', or 'auto', the fastest there is.
 
     on_progress(Progress) is called by `report`; cancelled() is asked by `check`. workdir: a folder for
-    checkpoints, or None. load_run(run_id, which): gives a trained model of the workspace, used by
+    checkpoints (made when one is written), or None. load_run(run_id, which): gives a trained model of the workspace, used by
     fusion to reuse parts (`which` is "final" or "fit"); None outside a workspace.
     """
 
@@ -82,14 +84,15 @@ class RunContext:
 
     def part(self, name: str, start: float, end: float) -> RunContext:
         """A context for one part of the work: its progress is mapped into [start, end] and named. The seed
-        stays: a model fitted inside a fusion is the model fitted alone."""
+        stays: a model fitted inside a fusion is the model fitted alone. It has a folder of its own in `workdir`."""
 
         def forward(p: Progress) -> None:
             inner = 0.0 if p.fraction is None else min(1.0, max(0.0, p.fraction))
             stage = f"{name}: {p.stage}" if p.stage else name
             self.on_progress(replace(p, stage=stage, fraction=start + inner * (end - start)))
 
-        return replace(self, on_progress=forward)
+        folder = None if self.workdir is None else self.workdir / re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        return replace(self, on_progress=forward, workdir=folder)
 
 
 QUIET = RunContext()

@@ -1,7 +1,7 @@
 """A job as the app sees it: read from its folder, never changed through this handle.
 
 Folder: spec.json (JobSpec), state.json (by the queue until the worker starts, by the worker until it
-ends, by the queue after), process.json, progress.jsonl (appended), heartbeat (touched), log.txt.
+ends, by the queue after), process.json, progress.jsonl (appended), heartbeat (touched), log.txt, checkpoints/.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..store.files import read_json, read_json_cached
 from .process import is_alive, is_here
 from .spec import ENDED, JobSpec, State, TrainSpec
 
+CHECKPOINTS = "checkpoints"  # folder inside the job's; gone when the job is done
 SILENT_SECONDS = 60  # a job of another machine without a heartbeat for this long is lost
 
 
@@ -97,6 +98,11 @@ class Job:
     @property
     def train_spec(self) -> TrainSpec | None:
         return TrainSpec(**self.spec.payload) if self.kind == "train" else None
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether it was stopped after the first checkpoint: run again, it goes on from there."""
+        return self.ended and self.state != "done" and (self.path / CHECKPOINTS).is_dir()
 
     # ---- live ------------------------------------------------------------------------------------
     def progress(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ user reads is one sentence; the traceback goes to the log (its standard error).
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -55,6 +56,7 @@ def _work(folder: Path, stop: threading.Event) -> dict[str, Any]:
     from ..context import RunContext
     from ..store.files import read_json
     from ..store.workspace import Workspace
+    from .job import CHECKPOINTS
     from .spec import JobSpec, default_threads
 
     spec = JobSpec(**read_json(folder / "spec.json"))
@@ -66,9 +68,12 @@ def _work(folder: Path, stop: threading.Event) -> dict[str, Any]:
             threads=spec.threads or int(os.environ.get("OMP_NUM_THREADS") or default_threads()),
             on_progress=progress,
             cancelled=stop.is_set,
-            workdir=folder,
+            device=os.environ.get("RECSYS_DEVICE") or "auto",
+            workdir=folder / CHECKPOINTS,
         )
-        return handler.run(spec.payload, workspace, ctx) or {}
+        result = handler.run(spec.payload, workspace, ctx) or {}
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    return result
 
 
 def explain_failure(error: BaseException, asked_to_stop: bool = False) -> tuple[str, str]:
@@ -92,7 +97,7 @@ class ProgressFile:
 
     def __init__(self, path: Path, every_seconds: float = 0.1) -> None:
         self.path, self.every_seconds = path, every_seconds
-        self.last, self.started = 0.0, time.monotonic()
+        self.last, self.started, self.since = 0.0, time.monotonic(), 0.0
 
     def __enter__(self) -> Self:
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
@@ -109,9 +114,12 @@ class ProgressFile:
         at = time.monotonic()
         if at - self.last >= self.every_seconds or step.metrics:
             self.last = at
-            values = {name: value for name, value in plain(step).items() if value not in (None, "", {})}
-            if step.fraction is not None and step.fraction >= 0.05:  # of the whole job; a model only knows its own part
-                values["seconds_left"] = (at - self.started) * (1 - step.fraction) / step.fraction
+            values = {name: value for name, value in plain(step).items() if value not in (None, "", {}, False)}
+            if step.replayed:  # done before the job was interrupted: what is left is judged by what is done now
+                self.started, self.since = at, step.fraction or 0.0
+            done = (step.fraction or 0.0) - self.since
+            if done >= 0.05:  # of the whole job; a model only knows its own part
+                values["seconds_left"] = (at - self.started) * (1 - step.fraction) / done
             self.file.write(json.dumps({"at": now(), **values}) + "\n")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
 
 import torch
 
 from ..errors import Unsupported
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @contextmanager
@@ -39,13 +42,28 @@ def cpu_threads(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
+    """Inside, matrix products and the like are computed in the precision; weights and sums of losses stay float32.
+
+    auto: bfloat16 where it is faster: on GPUs that have it and on CPUs with matrix tiles for it (AMX). A CPU
+    with vector instructions for it alone gains nothing on networks of this size (benchmarks/training_techniques.py).
+    """
+    if precision == "auto":
+        wide = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        wide = wide or (device.type == "cpu" and torch.cpu._is_amx_tile_supported())
+        precision = "bfloat16" if wide else "float32"
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
 def find_device(name: str) -> torch.device:
-    """The device asked for; Unsupported with what there is when this machine lacks it."""
+    """The device asked for; Unsupported with what there is when this machine lacks it. auto: the fastest there is."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, here in present.items() if here)
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise Unsupported(f"Unknown device '{name}'.", "Devices are cpu, cuda and mps.") from None
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        raise Unsupported(f"Unknown device '{name}'.", "Devices are auto, cpu, cuda and mps.") from None
     if not present.get(device.type, False):
         there = ", ".join(kind for kind, here in present.items() if here)
         raise Unsupported(f"The device '{name}' is not available on this machine.", f"Available: {there}.")

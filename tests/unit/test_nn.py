@@ -16,8 +16,9 @@ from recsys_core.nn.batches import IndexBatches, Ragged, SparseRows
 from recsys_core.nn.blocks import MLP, BagOfItems
 from recsys_core.nn.fold_in import descend
 from recsys_core.nn.interaction import InteractionNet
-from recsys_core.nn.loop import TrainSettings, make_optimizer, train
+from recsys_core.nn.loop import TrainSettings, train
 from recsys_core.nn.losses import bce, gaussian_kl, mse, multinomial_nll, sampled_logsumexp, softmax_against
+from recsys_core.nn.optimizers import Optimizer
 from recsys_core.nn.runtime import cpu_threads, find_device, seeded
 from recsys_core.nn.samplers import NegativeSampler, PairTable, popularity_weights
 
@@ -258,8 +259,8 @@ def test_clipping_bounds_the_step():
 @pytest.mark.parametrize("name", ["adam", "adamw", "adagrad", "sgd"])
 def test_every_optimizer_steps(name):
     network, batches, loss = line()
-    assert type(make_optimizer(network, TrainSettings(1, optimizer=name))).__name__.lower() == name
-    result = train(network, batches, loss, TrainSettings(20, 0.05, optimizer=name), ONE)
+    assert [type(part).__name__.lower() for part in Optimizer(network, name, 0.1, 0.0).parts] == [name]
+    result = train(network, batches, loss, TrainSettings(20, 0.02, optimizer=name), ONE)
     assert result.history[-1]["loss"] < result.history[0]["loss"]
 
 

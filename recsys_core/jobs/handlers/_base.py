@@ -18,4 +18,4 @@ class Handler(ABC):
     @abstractmethod
     def run(self, payload: dict[str, Any], workspace: Workspace, ctx: RunContext) -> dict[str, Any]:
         """Do the work; the JSON-able result is kept in the job. Raise WorkbenchError for what the user can
-        mend. `ctx.workdir` is the job's folder."""
+        mend. `ctx.workdir` is for checkpoints."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -14,73 +14,18 @@ from ...data.dataset import Dataset
 from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...metrics._quick import ndcg_at
-from ...params import Params, param
+from ...params import Params
 from .._base import Explanation, Recommender
+from ._training import TrainingParams as TrainingParams  # for models: one import
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ...nn.batches import IndexBatches
+    from ...nn.loop import TrainSettings
 
 VALIDATION_K = 20
 VALIDATION_USERS = 2000  # enough to choose an epoch: the standard error of mean NDCG is then about .005
-
-
-class TrainingParams(Params):
-    """Settings of the training loop."""
-
-    epochs: int = param(
-        200,
-        ge=1,
-        le=5000,
-        fast=40,
-        thorough=600,
-        label="Passes over the data, at most",
-        help="How often the model goes through the data. Training stops earlier when the validation lists no longer improve.",
-    )
-    patience: int = param(
-        20,
-        ge=0,
-        le=500,
-        fast=6,
-        thorough=40,
-        label="Patience",
-        help="Stop after this many passes without a better validation result. 0 = never stop early.",
-        advanced=True,
-    )
-    learning_rate: float = param(
-        0.001,
-        gt=0,
-        le=1,
-        label="Learning rate",
-        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
-        tune=(1e-4, 1e-2, "log"),
-    )
-    batch_size: int | Literal["auto"] = param(
-        "auto",
-        ge=1,
-        le=1_000_000,
-        label="Batch size",
-        help="How many examples one learning step looks at. Automatic: by the size of the data.",
-        advanced=True,
-    )
-    weight_decay: float = param(
-        0.0,
-        ge=0,
-        le=1,
-        label="Weight decay",
-        help="Pulls all weights towards zero; raise it when the validation result falls while the loss still improves.",
-        tune=(1e-7, 1e-2, "log"),
-        advanced=True,
-    )
-    averaging: float = param(
-        0.0,
-        ge=0,
-        lt=1,
-        label="Averaging of the weights",
-        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.99 = over some 100 steps.",
-        advanced=True,
-    )
 
 
 class DeepRecommender(Recommender):
@@ -92,6 +37,7 @@ class DeepRecommender(Recommender):
 
     network: nn.Module
     best_epoch: int | None = None
+    lazy_tables: ClassVar[tuple[str, ...]] = ()  # embeddings of the network whose rows are only looked up
     left_out_at_most: ClassVar[int] = 200  # history items tried in an explanation, the most recent ones
 
     # ---- what a deep model writes ----------------------------------------------------------------
@@ -103,19 +49,21 @@ class DeepRecommender(Recommender):
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
         """(batches, loss(index, step)) of the training set."""
 
+    def _before_epoch(self, epoch: int) -> None:
+        """Called before each pass, from 1: which part of the network learns, what is copied."""
+
     def _ready(self) -> None:
         """Make what scoring needs beside the weights: called before each validation, after fit and after loading."""
 
     # ---- shared ----------------------------------------------------------------------------------
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
-        from ...nn.loop import TrainSettings, train
+        from ...nn.loop import train
         from ...nn.runtime import find_device, seeded
 
-        device, p = find_device(ctx.device), self.resolved
+        device = find_device(ctx.device)
         with seeded(ctx.seed_for("weights")):
             self.network = self._build(data.n_users, data.n_items).to(device)
         batches, loss = self._objective(data, device)
-        settings = TrainSettings(p.epochs, p.learning_rate, p.weight_decay, patience=p.patience, averaging=p.averaging)
         validate = None
         if validation is not None and len(validation.users):
             sample = validation.sample(VALIDATION_USERS, ctx.rng("validation users"))
@@ -125,16 +73,59 @@ class DeepRecommender(Recommender):
                 return self._validation_score(sample)
 
         metric, larger_is_better = self._validation_metric(validation)
-        trained = train(self.network, batches, loss, settings, ctx, validate=validate, metric=metric, larger_is_better=larger_is_better)
+        trained = train(
+            self.network,
+            batches,
+            loss,
+            self._settings(batches, loss, ctx),
+            ctx,
+            validate=validate,
+            metric=metric,
+            larger_is_better=larger_is_better,
+            before_epoch=self._before_epoch,
+            identity=f"{self.key} {self.resolved.model_dump_json()} {data.fingerprint}" if ctx.workdir else "",
+        )
         self.network.cpu()
         self._ready()
         self.best_epoch = trained.best_epoch
+        self.notes += trained.notes
         if trained.best_score is not None:
-            why = f"no better for {p.patience} passes" if trained.stopped_early else "all passes done"
+            why = f"no better for {self.resolved.patience} passes" if trained.stopped_early else "all passes done"
             self.notes.append(
                 f"Best of {len(trained.history)} passes: number {trained.best_epoch}, "
                 f"validation {metric.upper()} {trained.best_score:.4f} ({why}); its weights are kept."
             )
+
+    def _settings(self, batches: IndexBatches, loss: Callable[[Tensor, int], Tensor], ctx: RunContext) -> TrainSettings:
+        """The loop's settings, with the learning rate found where that was asked for."""
+        from ...nn.loop import TrainSettings
+        from ...nn.lr_finder import find_learning_rate
+
+        p = self.resolved
+        if p.find_learning_rate:
+            found = find_learning_rate(self.network, batches, loss, p.optimizer, p.weight_decay, ctx)
+            self.notes.append(f"Learning rate {found.rate:.2g} was found in {len(found.rates)} trial steps.")
+            self.resolved = p = p.with_(learning_rate=found.rate, find_learning_rate=False)
+        if p.lazy_updates and not self.lazy_tables:
+            self.notes.append(f"{self.label} uses all its weights in every step, so updating only what was looked up has no effect.")
+        steps = -(-len(batches) // p.accumulate)
+        return TrainSettings(
+            epochs=p.epochs,
+            learning_rate=p.learning_rate,
+            weight_decay=p.weight_decay,
+            optimizer=p.optimizer,
+            schedule=p.schedule,
+            warmup_steps=round(p.warmup * steps),
+            horizon=p.schedule_epochs,
+            clip_norm=p.clip_norm,
+            accumulate=p.accumulate,
+            patience=p.patience,
+            averaging=p.averaging,
+            swa_from=p.swa_from,
+            precision=p.precision,
+            compile=p.compile,
+            lazy_tables=self.lazy_tables if p.lazy_updates else (),
+        )
 
     def _validation_metric(self, validation: Holdout | None) -> tuple[str, bool]:
         """(name, whether larger is better) of what `_validation_score` gives."""
@@ -148,7 +139,8 @@ class DeepRecommender(Recommender):
     def refit_params(self) -> Params:
         if self.best_epoch is None:
             return self.params
-        return self.resolved.with_(epochs=self.best_epoch, patience=0)
+        p = self.resolved  # the course of the learning rate stays what it was
+        return p.with_(epochs=self.best_epoch, patience=0, schedule_epochs=p.schedule_epochs or p.epochs)
 
     def _state(self) -> dict[str, Any]:
         return {f"network.{name}": value for name, value in self.network.state_dict().items()} | {"best_epoch": self.best_epoch}

@@ -1,0 +1,144 @@
+"""Settings of the training loop, the same for every network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ...params import Params, param
+
+
+class TrainingParams(Params):
+    """Settings of the training loop."""
+
+    epochs: int = param(
+        200,
+        ge=1,
+        le=5000,
+        fast=40,
+        thorough=600,
+        label="Passes over the data, at most",
+        help="How often the model goes through the data. Training stops earlier when the validation lists no longer improve.",
+    )
+    patience: int = param(
+        20,
+        ge=0,
+        le=500,
+        fast=6,
+        thorough=40,
+        label="Patience",
+        help="Stop after this many passes without a better validation result. 0 = never stop early.",
+        advanced=True,
+    )
+    learning_rate: float = param(
+        0.001,
+        gt=0,
+        le=1,
+        label="Learning rate",
+        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
+        tune=(1e-4, 1e-2, "log"),
+    )
+    batch_size: int | Literal["auto"] = param(
+        "auto",
+        ge=1,
+        le=1_000_000,
+        label="Batch size",
+        help="How many examples one learning step looks at. Automatic: by the size of the data.",
+        advanced=True,
+    )
+    weight_decay: float = param(
+        0.0,
+        ge=0,
+        le=1,
+        label="Weight decay",
+        help="Pulls all weights towards zero; raise it when the validation result falls while the loss still improves.",
+        tune=(1e-7, 1e-2, "log"),
+        advanced=True,
+    )
+    averaging: float = param(
+        0.0,
+        ge=0,
+        lt=1,
+        label="Averaging of the weights",
+        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.99 = over some 100 steps.",
+        advanced=True,
+    )
+    swa_from: float = param(
+        0.0,
+        ge=0,
+        lt=1,
+        label="Average of the last passes",
+        help="Keeps the plain average of the network after each pass, from this share of the passes on. 0 = off; "
+        "it takes the place of the moving average.",
+        advanced=True,
+    )
+    optimizer: Literal["adam", "adamw", "adagrad", "sgd"] = param(
+        "adam",
+        label="Optimiser",
+        help="How a learning step is made. adamw: as adam, with weight decay apart from the gradient; adagrad: good where "
+        "some items are very rare; sgd: plain steps, wants a much larger learning rate.",
+        advanced=True,
+    )
+    schedule: Literal["constant", "cosine", "plateau"] = param(
+        "constant",
+        label="Course of the learning rate",
+        help="cosine: falls smoothly to almost nothing over the passes; plateau: is halved when results stop improving.",
+        advanced=True,
+    )
+    schedule_epochs: int = param(
+        0,
+        ge=0,
+        le=5000,
+        label="Passes the course is laid out for",
+        help="Over how many passes a falling learning rate reaches its end. 0 = all passes.",
+        advanced=True,
+    )
+    warmup: float = param(
+        0.0,
+        ge=0,
+        le=100,
+        label="Passes of warm-up",
+        help="The learning rate rises from nothing over this many passes (parts of a pass count); it steadies the start of deep networks.",
+        advanced=True,
+    )
+    clip_norm: float = param(
+        0.0,
+        ge=0,
+        le=1e6,
+        label="Largest gradient",
+        help="Learning steps larger than this are shortened, against single wild steps. 0 = off; 1 to 5 is usual.",
+        advanced=True,
+    )
+    accumulate: int = param(
+        1,
+        ge=1,
+        le=1024,
+        label="Batches a step",
+        help="Gathers this many batches before each learning step: the effect of a larger batch in the memory of a small one.",
+        advanced=True,
+    )
+    find_learning_rate: bool = param(
+        False,
+        label="Find the learning rate first",
+        help="Tries rising learning rates for some hundred steps and takes one just below where the loss breaks down, "
+        "instead of the one above.",
+        advanced=True,
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = param(
+        "auto",
+        label="Number format",
+        help="bfloat16 halves the digits of large products, which is faster on processors made for it. Automatic: only there.",
+        advanced=True,
+    )
+    compile: bool = param(
+        False,
+        label="Compile the network",
+        help="Lets torch translate the network into machine code first, which takes up to minutes. "
+        "It pays for long trainings; where it cannot be done, training goes on without.",
+        advanced=True,
+    )
+    lazy_updates: bool = param(
+        False,
+        label="Update only what was looked up",
+        help="A step changes only the users and items it saw. It pays with hundreds of thousands of items, and costs a little below.",
+        advanced=True,
+    )
