@@ -71,6 +71,11 @@ def keys(kind: str) -> list[str]:
     return sorted({*_modules(kind), *_outside.get(kind, {})})
 
 
+def module_of(kind: str, key: str) -> str:
+    """The module a key is in, found without importing it; "" for one registered from outside."""
+    return _modules(kind).get(key, "")
+
+
 def get(kind: str, key: str) -> Any:
     """The plug-in class of a key. Raises NotFound with the closest known key."""
     _import_outside(os.environ.get("RECSYS_PLUGINS", ""))

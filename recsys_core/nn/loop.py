@@ -256,6 +256,7 @@ class _Training:
             self.averaged.copy_in(self.averaged.average)
         for name in self.settings.lazy_tables:
             self.network.get_submodule(name).sparse = False
+        self.optimizer.zero_grad()  # as large as the weights, and of no use any more
         self.network.eval()
         return self.result
 

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import Unsupported
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["fastest", "float32", "bfloat16"]
 
 
 @contextmanager
@@ -45,10 +45,10 @@ def cpu_threads(n: int) -> Iterator[None]:
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
     """Inside, matrix products and the like are computed in the precision; weights and sums of losses stay float32.
 
-    auto: bfloat16 where it is faster: on GPUs that have it and on CPUs with matrix tiles for it (AMX). A CPU
+    fastest: bfloat16 where it is faster: on GPUs that have it and on CPUs with matrix tiles for it (AMX). A CPU
     with vector instructions for it alone gains nothing on networks of this size (benchmarks/training_techniques.py).
     """
-    if precision == "auto":
+    if precision == "fastest":
         wide = device.type == "cuda" and torch.cuda.is_bf16_supported()
         wide = wide or (device.type == "cpu" and torch.cpu._is_amx_tile_supported())
         precision = "bfloat16" if wide else "float32"

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from recsys_core import registry
+from recsys_core.testing.deep_contract import DeepContract
 from recsys_core.testing.model_contract import ModelContract
 
 # Parts and sizes for tiny data, where the preset "fast" alone does not say.
@@ -26,10 +27,15 @@ class _Loaded:
         return registry.get("model", self.key)
 
 
+# Networks have a battery of their own; their folders say which those are without importing them.
+DEEP_FOLDERS = {"deep", "sequential"}
+
+
 def _battery(key: str) -> type:
+    folder = registry.module_of("model", key).split(".")[-2]
     return type(
         f"Test_{key}",
-        (ModelContract,),
+        (DeepContract if folder in DEEP_FOLDERS else ModelContract,),
         {"model": _Loaded(key), "params": PARAMS.get(key), "rating_params": RATING_PARAMS.get(key, {}), "__module__": __name__},
     )
 

@@ -44,18 +44,6 @@ def two_tastes(n_users: int = 60, n_items: int = 30, ratings: bool = False) -> t
 
 
 @MODELS
-def test_loss_falls_on_50_events(model):
-    rng = np.random.default_rng(0)
-    ids = [IdMap(np.arange(n).astype(str)) for n in (10, 12)]
-    pairs = rng.permutation(120)[:50]
-    data = Dataset(*ids, pairs // 12, pairs % 12, np.ones(50, np.float32))
-    said = []
-    model(epochs=30, learning_rate=0.01).fit(data, context(on_progress=said.append))
-    losses = [step.metrics["loss"] for step in said if "loss" in step.metrics]
-    assert len(losses) == 30 and np.mean(losses[-5:]) < 0.97 * np.mean(losses[:3])
-
-
-@MODELS
 def test_two_threads_give_the_same_weights_twice(model):
     """Long histories: the rows of one user fall to both threads, whose sums must not depend on who is first."""
     n_users, n_items = 4, 3001
@@ -84,28 +72,6 @@ def test_validation_picks_the_epoch_and_the_refit_takes_it_over(model):
     assert (again.epochs, again.patience) == (fitted.best_epoch, 0) and "auto" not in again.model_dump().values()
     refit = model(again).fit(data, context())
     np.testing.assert_array_equal(refit.recommend(held.users, 5).items, fitted.recommend(held.users, 5).items)
-
-
-@MODELS
-def test_scoring_is_in_evaluation_mode_and_without_chance(model):
-    data, _ = two_tastes()
-    fitted = model(**SMALL[model], epochs=3).fit(data, context())
-    assert not any(module.training for module in fitted.network.modules())
-    users, histories = np.arange(10), data.histories(np.arange(10))
-    state = torch.random.get_rng_state()
-    np.testing.assert_array_equal(fitted.scores(users), fitted.scores(users))
-    np.testing.assert_array_equal(fitted.history_scores(histories), fitted.history_scores(histories))
-    assert torch.equal(torch.random.get_rng_state(), state)
-
-
-@MODELS
-def test_validation_is_only_looked_at_and_never_learnt_from(model):
-    """Without early stopping the weights of an epoch are the same, whatever is held out."""
-    data, held = two_tastes()
-    other = Holdout(held.truth.subset(held.truth.user < 20))
-    asked = [model(**SMALL[model], epochs=1, patience=0).fit(data, context(), validation=v) for v in (held, other, None)]
-    for name, value in asked[0].network.state_dict().items():
-        assert all(torch.equal(value, one.network.state_dict()[name]) for one in asked[1:])
 
 
 @MODELS

@@ -5,6 +5,7 @@ The models that misbehave live in a module of their own, which the workers impor
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -19,12 +20,14 @@ import psutil
 import pytest
 
 from recsys_core import registry
+from recsys_core.context import RunContext
 from recsys_core.data.dataset import DatasetStats, from_frame
 from recsys_core.errors import BadInput, NotFound, ParamError, TooLarge
 from recsys_core.jobs import Dispatcher, Job, JobQueue, JobSpec, TrainSpec, fits_in_memory
 from recsys_core.jobs.memory import available_bytes, human, needed_bytes, require_memory
 from recsys_core.jobs.process import identity, is_alive, kill
 from recsys_core.jobs.queue import death
+from recsys_core.jobs.training import train_in_workspace
 from recsys_core.jobs.worker import explain_failure
 from recsys_core.models._base import Cost
 from recsys_core.store import Workspace
@@ -334,6 +337,29 @@ def test_what_ran_when_the_machine_died_is_interrupted_and_can_run_again(queue):
     assert queue.retry(job.id).state == "queued"
     queue.tick()
     assert queue.job(job.id).state == "running"
+
+
+def test_a_training_that_was_killed_goes_on_where_it_was_and_ends_the_same(queue, tmp_path):
+    spec = TrainSpec(dataset="toy", model="mult_vae", params={"epochs": 250, "patience": 0, "batch_size": 8}, ks=(5,))
+    job = queue.submit(spec)
+    queue.tick()
+    wait_for(lambda: list((job.path / "checkpoints").rglob("with-validation/*.safetensors")), 60)
+    os.kill(queue.job(job.id).process["pid"], signal.SIGKILL)
+    wait_for(lambda: queue.tick() and queue.job(job.id).ended)
+    assert queue.job(job.id).can_continue
+    queue.retry(job.id)
+    queue.run_until_idle(120)
+    done = queue.job(job.id)
+    assert done.state == "done" and not done.can_continue and not (job.path / "checkpoints").exists()
+    told = [step for step in map(json.loads, (job.path / "progress.jsonl").read_text().splitlines()) if step.get("replayed")]
+    assert told and {step["stage"].split(": ")[1] for step in told} == {"with validation"}
+    run = queue.workspace.run(done.run_id)
+    assert len(run.history()) == 250 + run.model("fit").best_epoch, "the curve has gaps"
+    other = Workspace(tmp_path / "other")
+    other.add_dataset(queue.workspace.dataset("toy").load(), "toy")
+    uninterrupted = train_in_workspace(other, spec, RunContext(threads=1))
+    assert run.metrics == uninterrupted.metrics
+    np.testing.assert_array_equal(run.topk().items, uninterrupted.topk().items)
 
 
 def test_a_reused_process_number_is_neither_taken_for_ours_nor_killed(queue):

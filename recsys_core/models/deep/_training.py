@@ -6,6 +6,8 @@ from typing import Literal
 
 from ...params import Params, param
 
+TECHNIQUE = "Training technique"  # the block of the form these settings stand in
+
 
 class TrainingParams(Params):
     """Settings of the training loop."""
@@ -61,6 +63,7 @@ class TrainingParams(Params):
         label="Averaging of the weights",
         help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.99 = over some 100 steps.",
         advanced=True,
+        group=TECHNIQUE,
     )
     swa_from: float = param(
         0.0,
@@ -70,6 +73,7 @@ class TrainingParams(Params):
         help="Keeps the plain average of the network after each pass, from this share of the passes on. 0 = off; "
         "it takes the place of the moving average.",
         advanced=True,
+        group=TECHNIQUE,
     )
     optimizer: Literal["adam", "adamw", "adagrad", "sgd"] = param(
         "adam",
@@ -77,12 +81,14 @@ class TrainingParams(Params):
         help="How a learning step is made. adamw: as adam, with weight decay apart from the gradient; adagrad: good where "
         "some items are very rare; sgd: plain steps, wants a much larger learning rate.",
         advanced=True,
+        group=TECHNIQUE,
     )
     schedule: Literal["constant", "cosine", "plateau"] = param(
         "constant",
         label="Course of the learning rate",
         help="cosine: falls smoothly to almost nothing over the passes; plateau: is halved when results stop improving.",
         advanced=True,
+        group=TECHNIQUE,
     )
     schedule_epochs: int = param(
         0,
@@ -91,6 +97,7 @@ class TrainingParams(Params):
         label="Passes the course is laid out for",
         help="Over how many passes a falling learning rate reaches its end. 0 = all passes.",
         advanced=True,
+        group=TECHNIQUE,
     )
     warmup: float = param(
         0.0,
@@ -99,6 +106,7 @@ class TrainingParams(Params):
         label="Passes of warm-up",
         help="The learning rate rises from nothing over this many passes (parts of a pass count); it steadies the start of deep networks.",
         advanced=True,
+        group=TECHNIQUE,
     )
     clip_norm: float = param(
         0.0,
@@ -107,6 +115,7 @@ class TrainingParams(Params):
         label="Largest gradient",
         help="Learning steps larger than this are shortened, against single wild steps. 0 = off; 1 to 5 is usual.",
         advanced=True,
+        group=TECHNIQUE,
     )
     accumulate: int = param(
         1,
@@ -115,6 +124,7 @@ class TrainingParams(Params):
         label="Batches a step",
         help="Gathers this many batches before each learning step: the effect of a larger batch in the memory of a small one.",
         advanced=True,
+        group=TECHNIQUE,
     )
     find_learning_rate: bool = param(
         False,
@@ -122,12 +132,14 @@ class TrainingParams(Params):
         help="Tries rising learning rates for some hundred steps and takes one just below where the loss breaks down, "
         "instead of the one above.",
         advanced=True,
+        group=TECHNIQUE,
     )
-    precision: Literal["auto", "float32", "bfloat16"] = param(
-        "auto",
+    precision: Literal["fastest", "float32", "bfloat16"] = param(
+        "fastest",
         label="Number format",
-        help="bfloat16 halves the digits of large products, which is faster on processors made for it. Automatic: only there.",
+        help="bfloat16 halves the digits of large products, which is faster on processors made for it. fastest: there only.",
         advanced=True,
+        group=TECHNIQUE,
     )
     compile: bool = param(
         False,
@@ -135,10 +147,12 @@ class TrainingParams(Params):
         help="Lets torch translate the network into machine code first, which takes up to minutes. "
         "It pays for long trainings; where it cannot be done, training goes on without.",
         advanced=True,
+        group=TECHNIQUE,
     )
     lazy_updates: bool = param(
         False,
         label="Update only what was looked up",
         help="A step changes only the users and items it saw. It pays with hundreds of thousands of items, and costs a little below.",
         advanced=True,
+        group=TECHNIQUE,
     )
