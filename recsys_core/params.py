@@ -63,14 +63,16 @@ def param(
     fast: Any = None,
     thorough: Any = None,
     advanced: bool = False,
+    group: str = "",
 ) -> Any:
     """Declare one parameter.
 
     ge, gt, le, lt: bounds of validity. tune: (low, high, scale), the slider and search range.
     fast / thorough: its value in those presets (balanced is the default). advanced: shown under
-    "More settings". help: one plain sentence an analyst understands.
+    "More settings". group: title of the block it is shown in there; a subclass that declares the parameter anew
+    keeps it. help: one plain sentence an analyst understands.
     """
-    extra = {"label": label, "help": help, "advanced": advanced}
+    extra = {"label": label, "help": help, "advanced": advanced, "group": group}
     if tune:
         extra["tune"] = list(tune)
     if fast is not None:
@@ -100,6 +102,7 @@ class ParamField:
     auto: bool = False  # "auto" is a legal value beside the kind's own
     optional: bool = False  # None is a legal value
     advanced: bool = False
+    group: str = ""  # title of a block of settings that belong together
     fast: Any = None
     thorough: Any = None
 
@@ -154,10 +157,20 @@ def _is_union(annotation: Any) -> bool:
 
 def fields(cls: type[Params]) -> tuple[ParamField, ...]:
     """Describe every parameter of a `Params` class, in declaration order."""
-    return tuple(_describe(name, info) for name, info in cls.model_fields.items())
+    return tuple(_describe(name, info, _group(cls, name)) for name, info in cls.model_fields.items())
 
 
-def _describe(name: str, info: FieldInfo) -> ParamField:
+def _group(cls: type[Params], name: str) -> str:
+    """The group of a parameter, by the nearest class that declares one."""
+    for base in cls.__mro__:
+        info = getattr(base, "model_fields", {}).get(name)
+        extra = info.json_schema_extra if info is not None else None
+        if isinstance(extra, dict) and (group := extra.get("hints", {}).get("group")):
+            return str(group)
+    return ""
+
+
+def _describe(name: str, info: FieldInfo, group: str) -> ParamField:
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
     hints, bounds = dict(extra.get("hints", {})), dict(extra.get("bounds", {}))
     kind, choices, auto, optional = _kind(info.annotation)
@@ -175,6 +188,7 @@ def _describe(name: str, info: FieldInfo) -> ParamField:
         auto=auto,
         optional=optional,
         advanced=bool(hints.get("advanced")),
+        group=group,
         fast=hints.get("fast"),
         thorough=hints.get("thorough"),
         **bounds,

@@ -150,12 +150,15 @@ class Job:
 
 
 def epochs_of(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last progress step of every epoch that carries metrics, phases of fitting kept apart by `stage`."""
+    """The last progress step of every epoch that carries metrics, phases of fitting kept apart by `stage`.
+
+    replayed: true where the epoch was done before the training went on from a checkpoint; absent otherwise."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for step in steps:
         if step.get("epoch") is not None and step.get("metrics"):
             key = (str(step.get("stage", "")), int(step["epoch"]))
-            found[key] = found.get(key, {}) | {"stage": key[0], "epoch": key[1], "at": step.get("at")} | step["metrics"]
+            about = {"stage": key[0], "epoch": key[1], "at": step.get("at")} | ({"replayed": True} if step.get("replayed") else {})
+            found[key] = found.get(key, {}) | about | step["metrics"]
     return list(found.values())
 
 
