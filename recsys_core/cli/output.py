@@ -53,10 +53,10 @@ def metrics_table(metrics: dict[str, dict[str, float]], overall: dict[str, float
 
 
 class ProgressLine:
-    """Progress on one line of a terminal; nothing when standard error is a file."""
+    """Progress on one line of a terminal; nothing when standard error is a file or it is to be quiet."""
 
-    def __init__(self) -> None:
-        self.shown, self.last = sys.stderr.isatty(), 0.0
+    def __init__(self, quiet: bool = False) -> None:
+        self.shown, self.last = sys.stderr.isatty() and not quiet, 0.0
 
     def __call__(self, step: Any) -> None:
         if not self.shown or time.monotonic() - self.last < 0.2:

@@ -43,6 +43,8 @@ def train(
     seed: int = typer.Option(42, "--seed", help="The same seed gives the same result."),
     refit: bool = typer.Option(True, "--refit/--no-refit", help="After early stopping or learning weights, fit again on all of train."),
     threads: int = typer.Option(0, "--threads", help="CPU threads; 0 = all."),
+    device: str = typer.Option("auto", "--device", help="Where networks learn: cpu, cuda, mps, or auto, the fastest there is."),
+    checkpoints: str | None = typer.Option(None, "--checkpoints", help="Folder to keep networks in while they learn; go on from there."),
     out: str = typer.Option(..., "--out", help="Folder for manifest.json, metrics.json, recommendations.csv and model/."),
     json: bool = JSON_OPTION,
 ) -> None:
@@ -83,9 +85,15 @@ def train(
         keep_top=max(100, k),
     )
     registry.get("model", model)(spec.model_params())  # parameters are checked before any file is read
-    progress = ProgressLine()
-    ctx = RunContext(seed=seed, threads=threads, on_progress=progress)
+    first = int(os.environ.get("RANK", 0)) == 0  # of several processes started by torchrun, one tells and writes
+    progress = ProgressLine(quiet=not first)
+    workdir = Path(checkpoints).expanduser() if checkpoints else None
+    ctx = RunContext(seed=seed, threads=threads, device=device, on_progress=progress, workdir=workdir)
     source, spec, ctx = _source(spec, ctx, train_file, test_file, items, users, threshold)
+    if not first:
+        with tempfile.TemporaryDirectory(prefix="recsys-") as scratch:
+            train_run(spec, source, Path(scratch) / "run", ctx)
+        return
     lists = ListWriter(source, k)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".recsys-") as scratch:

@@ -11,6 +11,7 @@ Source: Li et al. 2020, https://arxiv.org/abs/2006.15704 (one all-reduce a step 
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,5 +77,8 @@ def join(device: torch.device) -> Group:
     import torch.distributed as dist
 
     if not dist.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(dist.destroy_process_group)
     return Group(rank, size)

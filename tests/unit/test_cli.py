@@ -207,6 +207,29 @@ def test_train_on_a_saved_dataset(run, files, tmp_path):
 
 
 # ---- lists and figures ---------------------------------------------------------------------------
+def test_two_processes_train_one_run(run, files, tmp_path):
+    """torchrun on this machine: one process writes, and the figures are those of one process up to the noise of training."""
+    arguments = ["train", "--train", files / "train.csv", "--test", files / "test.csv", "--model", "mult_vae", "--set", "epochs=15"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "recsys_core"]
+    command = [*launcher, *map(str, arguments), "--out", str(tmp_path / "two"), "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = json.loads(done.stdout)["metrics"]["ndcg@20"]["mean"]  # two documents would not be JSON
+    run(*arguments, "--out", tmp_path / "one")
+    one = json.loads((tmp_path / "one" / "metrics.json").read_text())["metrics"]["ndcg@20"]["mean"]
+    assert two == pytest.approx(one, abs=0.03)
+    assert not list(tmp_path.glob(".recsys-*"))
+
+
+def test_an_interrupted_training_goes_on_from_its_checkpoints(run, files, tmp_path):
+    arguments = ["train", "--train", files / "train.csv", "--model", "mult_vae", "--set", "epochs=4", "--checkpoints", tmp_path / "kept"]
+    out, _ = run(*arguments, "--out", tmp_path / "one", "--json")
+    again, _ = run(*arguments, "--out", tmp_path / "two", "--json")
+    first, second = json.loads(out), json.loads(again)
+    assert list((tmp_path / "kept").rglob("*.safetensors")) and first["metrics"] == second["metrics"]
+
+
 @pytest.fixture(scope="module")
 def trained(files, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "out"
