@@ -15,6 +15,7 @@ import pytest
 from recsys_core import docs, registry
 from recsys_core.data.dataset import from_frame
 from recsys_core.data.histories import Histories
+from recsys_core.testing.deep_contract import DeepContract
 from recsys_core.testing.model_contract import ModelContract
 
 REPO = Path(__file__).resolve().parents[2]
@@ -89,26 +90,36 @@ def test_models_and_splits_in_the_commands_of_the_readme_exist():
             registry.get("splitter", given["--split"])
 
 
-# ---- the sample model of docs/add-a-model.md -------------------------------------------------------
-def load_sample_model() -> type:
-    """The class in the page's code block, as a module of its own."""
-    (code,) = code_blocks(REPO / "docs" / "add-a-model.md", "python")
-    module = types.ModuleType("sample_association")
+# ---- the sample models of docs/add-a-model.md ------------------------------------------------------
+def load_sample_model(name: str) -> type:
+    """A class in the page's code blocks, its block as a module of its own."""
+    (code,) = (block for block in code_blocks(REPO / "docs" / "add-a-model.md", "python") if f"class {name}(" in block)
+    module = types.ModuleType(f"sample_{name.lower()}")
     sys.modules[module.__name__] = module  # where postponed annotations are looked up
     exec(compile(code, "docs/add-a-model.md", "exec"), module.__dict__)
-    return module.Association
+    return getattr(module, name)
 
 
-class TestSampleModel(ModelContract):
-    """It passes the battery every model passes."""
-
-    model = load_sample_model()
+class KnownMeanwhile:
+    """The sample is registered while its battery runs."""
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def known(cls):
         yield registry.register("model", cls.model)
         registry.unregister("model", cls.model.key)
+
+
+class TestSampleNetwork(KnownMeanwhile, DeepContract):
+    """The network of the page passes the battery of networks."""
+
+    model = load_sample_model("Bottleneck")
+
+
+class TestSampleModel(KnownMeanwhile, ModelContract):
+    """It passes the battery every model passes."""
+
+    model = load_sample_model("Association")
 
     def test_gives_the_worked_numbers(self):
         """Three people took a, two of them also b, one also c: weights 2 / (3 + 1) and 1 / (3 + 1)."""
