@@ -237,7 +237,7 @@ def overlapping(view: View) -> None:
 
 
 def training(view: View) -> None:
-    """Loss and validation measure by epoch."""
+    """How the training went, pass by pass."""
     learnt = [(run, run.history()) for run in view.runs]
     learnt = [(run, steps) for run, steps in learnt if len(steps) > 1]
     if not learnt:
@@ -245,7 +245,8 @@ def training(view: View) -> None:
         return
     from .compare_training import training_curves
 
-    training_curves([(view.look(run), steps) for run, steps in learnt])
+    key = "-".join(run.id[:6] for run, _ in learnt)
+    training_curves([(view.look(run), steps, run.manifest.get("fit_seconds")) for run, steps in learnt], key)
 
 
 def cost(view: View) -> None:

@@ -15,7 +15,7 @@ import streamlit as st
 from recsys_core.errors import ParamError
 from recsys_core.params import ParamField, Params, build, fields, preset
 
-from .text import md, number
+from .text import count, listing, md, number
 
 PRESET_LABELS = {"fast": "Fast", "balanced": "Balanced", "thorough": "Thorough"}
 PRESET_HELP = "Fast: a first impression. Balanced: good defaults. Thorough: slower, usually a little better."
@@ -59,15 +59,27 @@ def params_form(
     start |= {name: value for name, value in (values or {}).items() if name in start}
     prefix = f"{key}/{preset_name}"
     out = {f.name: start[f.name] for f in described}
+
+    def draw(some: Sequence[ParamField]) -> None:
+        if some:
+            with st.grid(3, min_column_width=230, gap="medium"):
+                for field in some:
+                    with st.container(gap="xsmall"):
+                        out[field.name] = _field(field, f"{prefix}/{field.name}", start[field.name], (resolved or {}).get(field.name))
+
     shown = [f for f in described if f.name not in hide]
-    for group, wrap in (([f for f in shown if not f.advanced], False), ([f for f in shown if f.advanced], True)):
-        if not group:
-            continue
-        place = st.expander("More settings", icon=":material/tune:") if wrap and len(group) < len(shown) else st.container()
-        with place, st.grid(3, min_column_width=230, gap="medium"):
-            for field in group:
-                with st.container(gap="xsmall"):
-                    out[field.name] = _field(field, f"{prefix}/{field.name}", start[field.name], (resolved or {}).get(field.name))
+    advanced = [f for f in shown if f.advanced]
+    draw([f for f in shown if not f.advanced])
+    if advanced:
+        with st.expander("More settings", icon=":material/tune:") if len(advanced) < len(shown) else st.container():
+            draw([f for f in advanced if not f.group])
+            for title in dict.fromkeys(f.group for f in advanced if f.group):
+                members = [f for f in advanced if f.group == title]
+                with st.expander(f"{md(title)} ({count(len(members), 'setting')})", type="compact"):
+                    draw(members)
+                changed = [f.label for f in members if out[f.name] != f.default]
+                if changed:  # said outside: what is folded away is not forgotten
+                    st.caption(f"Changed: {md(listing(changed, 4))}.")
     return out
 
 

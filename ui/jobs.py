@@ -1,4 +1,4 @@
-"""The live list of background jobs: progress, seconds left, Cancel, Run again, log. It polls only while jobs live."""
+"""The live list of background jobs: progress, training panel, Cancel, Continue or Run again, log. It polls only while jobs live."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import streamlit as st
 from recsys_core import registry
 from recsys_core.errors import NotFound
 
-from . import charts, navigation, state
+from . import navigation, state
 from .errors import action, guarded
 from .text import ago, count, duration, md, number
+from .training_data import NOT_A_MEASURE, SAID, is_number, measure_label, place, stories
+from .training_panel import live_panel, past_panel
 
-UNTOLD = ("learning_rate", "samples_per_second")  # in the log and the curves, of no use in one line
 BADGES = {
     "queued": (":gray-badge[Waiting]"),
     "running": (":blue-badge[Running]"),
@@ -96,18 +97,60 @@ def _job(job: Any, key: str) -> None:
             if not job.ended:
                 st.button("Cancel", key=f"{key}-cancel-{job.id}", icon=":material/stop_circle:", on_click=_cancel, args=(job.id, job.title))
             elif job.state != "done":
-                st.button("Run again", key=f"{key}-again-{job.id}", icon=":material/replay:", on_click=_retry, args=(job.id,))
+                _again(job, key)
             elif job.kind == "train" and state.workspace().has_run(job.run_id):
                 navigation.link("compare", "See its result", dataset=job.spec.payload.get("dataset"), runs=[job.run_id])
         if job.state == "running":
-            _progress(job, key)
+            _progress(job)
         elif job.ended:
             took = "" if job.seconds is None else f" · took {duration(job.seconds)}"
             st.caption(f"{md(job.reason)} " * bool(job.reason) + f"{_judged_how(job)}{ago(job.finished or job.submitted)}{took}")
+        if job.kind == "train" and job.state != "queued":
+            _training(job, key)
         if job.state in ("failed", "interrupted", "running"):
-            log = st.expander("Log", key=f"{key}-log-{job.id}", on_change="rerun", icon=":material/article:")
+            log = st.expander("Log", key=f"{key}-log-{job.id}", on_change="rerun", type="compact")
             if log.open:
                 log.code(job.log() or "Nothing was written yet.", language=None, height=260)
+
+
+def _again(job: Any, key: str) -> None:
+    """Continue where there is a checkpoint, Run again where there is none."""
+    label, icon, about = "Run again", ":material/replay:", None
+    if job.can_continue:
+        label, icon = "Continue", ":material/resume:"
+        about = "Goes on from the last checkpoint, with the same result as if it had not been stopped. Few passes are done again."
+    st.button(label, key=f"{key}-again-{job.id}", icon=icon, on_click=_retry, args=(job.id,), help=about)
+
+
+def _training(job: Any, key: str) -> None:
+    """The panel, folded away until asked for; it stays as it was when the job ends."""
+    steps = _curve(job)
+    if not steps:
+        return
+    live = job.state == "running"
+    fold = st.expander(
+        "How the training goes" if live else "How the training went", key=f"{key}-panel-{job.id}", on_change="rerun", type="compact"
+    )
+    if fold.open:
+        with fold:
+            if live:
+                live_panel(steps, job.progress(), f"{key}-training-{job.id}")
+            else:
+                past_panel(steps, f"{key}-training-{job.id}")
+
+
+def _curve(job: Any) -> list[dict[str, Any]]:
+    """The passes so far, read again only when there are more."""
+    try:
+        written = (job.path / "progress.jsonl").stat()
+    except OSError:
+        return []
+    return _read_curve(str(job.path), written.st_mtime_ns, written.st_size, job)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _read_curve(path: str, changed: int, n_bytes: int, _job: Any) -> list[dict[str, Any]]:
+    return _job.curve()
 
 
 def _judged_how(job: Any) -> str:
@@ -121,23 +164,24 @@ def _judged_how(job: Any) -> str:
     return f"{md(rule)}, seed {md(job.spec.payload.get('seed'))} · "
 
 
-def _progress(job: Any, key: str) -> None:
+def _progress(job: Any) -> None:
+    """A bar with one line: where it is, the best so far, how long it will take."""
     now = job.progress()
     fraction = min(1.0, max(0.0, float(now.get("fraction") or 0.0)))
-    parts = [str(now.get("stage") or "Starting").replace("_", " ").capitalize()]
+    stage = str(now.get("stage") or "Starting")
+    parts = [stage.replace("_", " ").capitalize()]
     if now.get("epoch") is not None:
-        parts.append(f"epoch {now['epoch']}" + (f" of {now['epochs']}" if now.get("epochs") else ""))
-    told = {name: value for name, value in (now.get("metrics") or {}).items() if name not in UNTOLD and isinstance(value, int | float)}
-    parts += [f"{name.replace('_', ' ')} {number(value)}" for name, value in list(told.items())[:2]]
+        part, kind = place(stage)
+        parts = [*filter(None, [part]), SAID[kind], f"pass {now['epoch']}" + (f" of {now['epochs']}" if now.get("epochs") else "")]
+        story = next((story for story in stories(_curve(job)) if story.part == part), None)
+        if story is not None and story.best is not None:
+            parts.append(f"best {measure_label(story.metric)} {story.best[1]:.4f} at pass {story.best[0]}")
+        else:
+            told = {name: value for name, value in (now.get("metrics") or {}).items() if is_number(value) and name not in NOT_A_MEASURE}
+            parts += [f"{measure_label(name).lower()} {number(value)}" for name, value in list(told.items())[:1]]
     if now.get("seconds_left") is not None:
         parts.append(f"about {duration(now['seconds_left'])} left")
     st.progress(fraction, text=md(" · ".join(parts)))
-    curve = [step for step in job.curve() if isinstance(step.get("loss"), int | float)]
-    curve = [step for step in curve if step.get("stage") == curve[-1].get("stage")]  # a second fit starts its own line
-    if len(curve) > 1:
-        points = ([step["epoch"] for step in curve], [step["loss"] for step in curve])
-        fig = charts.lines({"Loss": points}, "Epoch", "Training loss", markers=False, height=150)
-        st.plotly_chart(fig, key=f"{key}-curve-{job.id}", config={"displayModeBar": False}, alt="Training loss by epoch so far")
 
 
 @action

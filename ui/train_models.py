@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,17 +14,20 @@ from recsys_core.errors import WorkbenchError
 from recsys_core.jobs.memory import fits_in_memory, needed_bytes
 from recsys_core.params import Params
 
-from .text import duration, md, size
+from .text import duration, listing, md, size
 
-FAMILIES = {
-    "Baseline": "What every other model must beat.",
-    "Neighbourhood": "Recommend what goes together with what the user already has.",
-    "Linear": "One weight for every pair of items, learnt from all users at once.",
-    "Graph": "Walk from user to item to user; good on sparse data.",
-    "Matrix factorisation": "Describe users and items by a few hidden tastes.",
-    "Deep": "Neural networks; slower to train, they follow their progress on validation data.",
-    "Fused": "Combine several models into one.",
+FAMILIES = {  # in the order of the page: what they do, icon, colour
+    "Baseline": ("What every other model must beat.", "horizontal_rule", "gray"),
+    "Neighbourhood": ("Recommend what goes together with what the user already has.", "group", "green"),
+    "Linear": ("One weight for every pair of items, learnt from all users at once.", "linear_scale", "blue"),
+    "Graph": ("Walk from user to item to user; good on sparse data.", "share", "violet"),
+    "Matrix factorisation": ("Describe users and items by a few hidden tastes.", "grid_view", "orange"),
+    "Deep": ("Neural networks; slower to train, they follow their progress on validation data.", "neurology", "blue"),
+    "Sequential": ("Neural networks that read a history in its order, to say what comes next.", "timeline", "violet"),
+    "Fused": ("Combine several models into one.", "merge", "green"),
 }
+OTHER = ("", "category", "gray")
+NOTHING_NEEDED = "Needs nothing but users and items"
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,35 @@ class Offer:
     def cost(self) -> str:
         return cost_text(self.seconds, self.memory_bytes)
 
+    @property
+    def needs_text(self) -> str:
+        return f"Needs {listing(list(self.needs))}" if self.needs else NOTHING_NEEDED
+
+    @property
+    def cited(self) -> str:
+        """ "Liang, Krishnan, Hoffman, Jebara: Variational … (2018)" -> "Liang et al. 2018"."""
+        authors = re.split(r":| \(|, (?=[A-Z][a-z]+ [a-z])", self.citation, maxsplit=1)[0]
+        names = re.split(r", | & | and ", authors)
+        who = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+        years = re.findall(r"\b(?:19|20)\d\d\b", self.citation)
+        return f"{who} {years[-1]}" if years else who
+
+    def matches(self, words: Sequence[str], family: str | None) -> bool:
+        """Whether it is of the family and says all the words somewhere on its card."""
+        said = f"{self.label} {self.key} {self.family} {self.summary} {self.needs_text} {self.citation}".lower()
+        return family in (None, self.family) and all(word in said for word in words)
+
 
 def time_text(seconds: float) -> str:
     if seconds < 2:
         return "under 2 s"
-    return f"about {round(seconds)} s" if seconds < 10 else f"about {duration(seconds)}"
+    if seconds < 90:
+        return f"about {round(seconds)} s" if seconds < 10 else f"about {round(seconds / 5) * 5} s"
+    return f"about {round(seconds / 60)} min" if seconds < 3600 else f"about {duration(seconds)}"
 
 
 def cost_text(seconds: float, memory_bytes: int) -> str:
-    return f"{time_text(seconds)} · {size(memory_bytes)} of memory"
+    return f"{time_text(seconds)} and {size(memory_bytes)} of memory"
 
 
 def expected(model: Any, params: Params, stats: Any, n_folds: int = 1) -> tuple[float, int]:
@@ -67,7 +91,7 @@ def offers(dataset_id: str, n_folds: int, _stats: Any) -> list[Offer]:
     found = [_offer(cls, _stats, n_folds) for cls in registry.all_of("model").values()]
     order = list(FAMILIES)
     rank = {family: order.index(family) if family in order else len(order) - 1.5 for family in {o.family for o in found}}
-    return sorted(found, key=lambda o: (rank[o.family], o.family, o.seconds))
+    return sorted(found, key=lambda o: (rank[o.family], o.family, bool(o.why_not), o.seconds))
 
 
 def _offer(cls: Any, stats: Any, n_folds: int) -> Offer:
@@ -99,40 +123,62 @@ def _offer(cls: Any, stats: Any, n_folds: int) -> Offer:
 
 
 def model_cards(found: list[Offer]) -> list[str]:
-    """Cards to tick; the chosen keys in the order of the page."""
-    chosen: list[str] = []
+    """Cards to tick, by family, with a search; the chosen keys in the order of the page. What is ticked stays chosen when
+    the search hides its card."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        search = st.text_input(
+            "Find a recommender",
+            key="find-model",
+            type="search",
+            live="400ms",
+            max_chars=60,
+            placeholder="Name, paper or purpose, such as new users",
+            width=320,
+            persist_state="session",
+        )
+        kinds = list(dict.fromkeys(offer.family for offer in found))
+        family = st.pills("Family", kinds, format_func=md, key="find-family", persist_state="session", help="None chosen: all of them.")
+    words = (search or "").lower().split()
+    shown = {offer.key for offer in found if offer.matches(words, family)}
     families: dict[str, list[Offer]] = {}
     for offer in found:
-        families.setdefault(offer.family, []).append(offer)
-    for family, members in families.items():
-        st.markdown(f"##### {md(family)}", help=FAMILIES.get(family))
+        if offer.key in shown:
+            families.setdefault(offer.family, []).append(offer)
+    ticked: set[str] = set()
+    for name, members in families.items():
+        about, icon, colour = FAMILIES.get(name, OTHER)
+        st.markdown(f"##### :{colour}[:material/{icon}:] {md(name)} :small[:gray[{md(about)}]]")
         with st.grid(3, min_column_width=270, gap="small"):
-            for offer in members:
-                if _card(offer):
-                    chosen.append(offer.key)
-    return chosen
+            ticked |= {offer.key for offer in members if _card(offer)}
+    hidden = [o for o in found if o.key not in shown and not o.why_not and st.session_state.get(f"pick-{o.key}")]
+    if not shown:
+        st.caption(f"No recommender here is described by '{md(search, 60)}'." if words else "There is none of this family.")
+    if hidden:
+        st.caption(f":material/check_box: Also chosen, not shown now: {md(listing([o.label for o in hidden], 8))}.")
+    return [offer.key for offer in found if offer.key in ticked or offer in hidden]
 
 
 def _card(offer: Offer) -> bool:
+    """When to prefer it, what it needs, what it costs on this data, where it comes from."""
     with st.container(border=True, height="stretch", gap="xsmall", key=f"model-{offer.key}"):
         if offer.why_not:
             st.checkbox(f"**{md(offer.label)}**", value=False, disabled=True, key=f"off-{offer.key}")
             ticked = False
         else:
-            ticked = st.checkbox(f"**{md(offer.label)}**", key=f"pick-{offer.key}", persist_state="session", help=_source(offer))
+            ticked = st.checkbox(f"**{md(offer.label)}**", key=f"pick-{offer.key}", persist_state="session")
         st.caption(md(offer.summary))
         st.space("stretch")
         if offer.why_not:
-            st.markdown(f":orange[:material/block: {md(offer.why_not)}]")
+            st.markdown(f":small[:orange[:material/block: {md(offer.why_not)}]]")
         else:
-            st.caption(f":material/schedule: {md(offer.cost)}" + (f" · needs {md(', '.join(offer.needs))}" if offer.needs else ""))
+            st.caption(f":material/database: {md(offer.needs_text)}  \n:material/schedule: {md(offer.cost[:1].upper() + offer.cost[1:])}")
+        if offer.citation:
+            st.caption(f":material/menu_book: {_source(offer)}", help=md(offer.citation))
     return ticked
 
 
-def _source(offer: Offer) -> str | None:
-    if not offer.citation:
-        return None
-    return f"[{md(offer.citation)}]({offer.url})" if offer.url.startswith("https://") else md(offer.citation)
+def _source(offer: Offer) -> str:
+    return f"[{md(offer.cited)}]({offer.url})" if offer.url.startswith("https://") else md(offer.cited)
 
 
 def clear_choice(found: Mapping[str, Any] | list[Offer]) -> None:

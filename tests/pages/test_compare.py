@@ -21,7 +21,7 @@ from ui import compare_charts
 from ui.compare_data import Group, figure_of, groups_of, metrics_of, ranked
 from ui.compare_run import settings_table
 from ui.compare_table import leaderboard, table_csv, verdict
-from ui.compare_training import series_of
+from ui.compare_training import measures, validated
 from ui.compare_views import _leaders
 
 TABS = ("List length", "Beyond accuracy", "For whom", "Exposure", "Overlap", "Training", "Time and memory")
@@ -148,7 +148,7 @@ def test_every_tab_draws_its_charts_under_a_question(open_page, text_of, shown, 
         "For whom": "Who is served well?",
         "Exposure": "How evenly is the catalogue shown?",
         "Overlap": "How alike are the lists?",
-        "Training": "training loss",
+        "Training": "Is it still learning?",
         "Time and memory": "Is slower better?",
     }[tab]
     assert question in text_of(at)
@@ -288,14 +288,16 @@ def test_leaders_are_said_once() -> None:
 
 
 def test_training_curve_is_that_of_the_phase_with_validation() -> None:
+    first, second = "Fitting: with validation: training", "Fitting: on all training data: training"
     steps = [
-        {"stage": "with validation", "epoch": 1, "loss": 3.0, "ndcg@20": 0.1},
-        {"stage": "with validation", "epoch": 2, "loss": 2.0, "ndcg@20": 0.2},
-        {"stage": "on all", "epoch": 1, "loss": 2.5},
+        {"stage": first, "epoch": 1, "loss": 3.0, "ndcg@20": 0.1, "replayed": True},
+        {"stage": first, "epoch": 2, "loss": 2.0, "ndcg@20": 0.2},
+        {"stage": second, "epoch": 1, "loss": 2.5},
     ]
-    assert series_of(steps, "ndcg@20") == ([1, 2], [0.1, 0.2])
-    assert series_of(steps, "loss") == ([1, 2], [3.0, 2.0])
-    assert series_of(steps, "auc") == ([], [])
+    plain = [{"stage": "Fitting: fit", "epoch": 1, "loss": 1.0}, {"stage": "Fitting: fit", "epoch": 2, "loss": 0.5}]
+    one, two = compare_charts.looks({"a": "EASE", "b": "ALS"}, {"a": 0, "b": 1}).values()
+    assert measures([steps, plain]) == ["ndcg@20"]
+    assert validated([(one, steps, 1.0), (two, plain, None)], "ndcg@20") == [(one, [1, 2], [0.1, 0.2])]
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,48 @@ def test_values_of_an_earlier_run_are_the_start() -> None:
     assert "unknown" not in at.session_state["out"]
 
 
+class Grouped(Params):
+    depth: int = param(2, label="Depth", help="How deep.", ge=1)
+    patience: int = param(5, label="Patience", help="How long.", ge=0, advanced=True)
+    optimizer: Literal["adam", "sgd"] = param("adam", label="Optimiser", help="Which.", advanced=True, group="Training *technique*")
+    warmup: float = param(0.0, label="Slow start", help="How long.", ge=0, advanced=True, group="Training *technique*")
+
+
+class Redeclared(Grouped):
+    warmup: float = param(1.0, label="Slow start", help="How long, here.", ge=0, advanced=True)
+
+
+def test_settings_of_a_group_stand_in_a_folded_block_after_the_other_advanced_ones() -> None:
+    at = AppTest.from_function(_example, args=({}, {}), default_timeout=20)
+    at.session_state["cls"] = Grouped
+    at.run()
+    more, block = at.expander
+    assert (more.label, block.label) == ("More settings", r"Training \*technique\* (2 settings)") and not block.proto.expanded
+    assert [box.label for box in block.selectbox] == ["Optimiser"] and [box.label for box in block.number_input] == ["Slow start"]
+    assert [box.label for box in more.number_input] == ["Patience", "Slow start"], "the model's own come first"
+    assert [box.label for box in at.number_input] == ["Depth", "Patience", "Slow start"]
+    assert not at.caption
+    block.selectbox[0].select("sgd").run()
+    assert at.session_state["out"]["optimizer"] == "sgd" and at.caption[0].value == "Changed: Optimiser."
+
+
+def test_a_parameter_that_is_declared_anew_stays_in_its_group() -> None:
+    described = {f.name: f for f in params_module.fields(Redeclared)}
+    assert described["warmup"].group == "Training *technique*" and described["warmup"].default == 1.0
+    assert described["depth"].group == ""
+
+
+def test_every_network_has_its_training_technique_in_one_block() -> None:
+    from recsys_core.models.deep._training import TECHNIQUE
+
+    networks = [cls for cls in registry.all_of("model").values() if "optimizer" in cls.Params.model_fields]
+    assert len(networks) > 2
+    for cls in networks:
+        described = {f.name: f for f in params_module.fields(cls.Params)}
+        assert {described[name].group for name in ("optimizer", "schedule", "warmup", "lazy_updates")} == {TECHNIQUE}, cls.key
+        assert {described[name].group for name in ("epochs", "learning_rate", "patience")} == {""}, cls.key
+
+
 def test_untrusted_text_cannot_become_markup() -> None:
     assert text.md("*a* [b](c) <i>$x$</i> :red[d]") == r"\*a\* \[b\]\(c\) \<i\>\$x\$\<\/i\> \:red\[d\]"
     assert text.md("line\nbreak", 6) == "line…"

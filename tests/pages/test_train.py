@@ -49,11 +49,110 @@ def test_every_model_has_a_card_with_its_cost_or_the_reason(open_page, text_of, 
     labels = [box.label.strip("*").replace("\\", "") for box in at.checkbox]
     assert {cls.label for cls in models.values()} <= set(labels)
     off = [box for box in at.checkbox if box.key and box.key.startswith("off-")]
-    assert {box.key for box in off} == {f"off-{key}" for key, cls in models.items() if any(n.name == "RATINGS" for n in cls.needs)}
+    stats = saved[0].dataset(saved[1]).stats
+    assert {box.key for box in off} == {f"off-{key}" for key, cls in models.items() if not all(need.met_by(stats) for need in cls.needs)}
     assert all(box.disabled for box in off)
     assert "Needs explicit ratings; this dataset has none" in text_of(at)
-    assert text_of(at).count("of memory") >= len(models) - len(off)
+    said = text_of(at).replace("\\", "")
+    assert said.count("of memory") >= len(models) - len(off)
+    for cls in models.values():
+        assert cls.summary in said, f"{cls.key}: when to prefer it"
+        if cls.source and cls.source.url.startswith("https://"):
+            assert cls.source.url.replace("\\", "") in said, f"{cls.key}: where it comes from"
+    plain = [key for key, cls in models.items() if not cls.needs]
+    assert said.count("Needs nothing but users and items") == len(plain)
     assert _button(at, "Train").disabled, "nothing is chosen yet"
+
+
+def _cards(at) -> set[str]:
+    return {box.key.partition("-")[2] for box in at.checkbox if box.key and box.key.startswith(("pick-", "off-"))}
+
+
+def test_models_are_found_by_words_and_by_family(open_page, text_of, saved) -> None:
+    from recsys_core import registry
+
+    models = registry.all_of("model")
+    at = open_page("train", dataset=saved[1])
+    assert _cards(at) == set(models)
+    assert list(at.pills(key="find-family").options) == list(dict.fromkeys(at.pills(key="find-family").options)), "each family once"
+    assert set(at.pills(key="find-family").options) == {cls.family for cls in models.values()}
+    at.text_input(key="find-model").set_value("STECK 2019").run()
+    assert _cards(at) == {"ease"}
+    at.text_input(key="find-model").set_value("no such *words*").run()
+    assert _cards(at) == set() and r"No recommender here is described by 'no such \*words\*'" in text_of(at)
+    at.text_input(key="find-model").set_value("").run()
+    at.pills(key="find-family").set_value("Linear").run()
+    assert _cards(at) == {key for key, cls in models.items() if cls.family == "Linear"}
+
+
+def test_what_is_ticked_stays_chosen_when_its_card_is_hidden(open_page, text_of, saved) -> None:
+    workspace, dataset_id = saved
+    at = open_page("train", dataset=dataset_id)
+    at.checkbox(key="pick-als").check().run()
+    at.text_input(key="find-model").set_value("ease").run()
+    assert "pick-als" not in {box.key for box in at.checkbox} and "Also chosen, not shown now: ALS" in text_of(at)
+    at.checkbox(key="pick-ease").check().run()
+    at.button(key="train-chosen").click().run()
+    assert {job.train_spec.model for job in JobQueue(workspace).jobs()} == {"als", "ease"}
+    at.text_input(key="find-model").set_value("").run()
+    assert at.checkbox(key="pick-als").value and "Also chosen" not in text_of(at)
+    at.text_input(key="find-model").set_value("popular").run()
+    at.button(key="clear-choice").click().run()
+    assert "Also chosen" not in text_of(at) and at.button(key="train-chosen").disabled
+
+
+def test_families_come_in_the_order_of_the_page_and_unknown_ones_before_the_fused(open_page, saved, monkeypatch) -> None:
+    from recsys_core import registry
+    from ui.train_models import FAMILIES, offers
+
+    monkeypatch.setattr(registry.get("model", "als"), "family", "Quite *new*")
+    offers.clear()
+    at = open_page("train", dataset=saved[1])
+    offers.clear()
+    shown = list(at.pills(key="find-family").options)
+    known = [family for family in shown if family in FAMILIES]
+    assert known == [family for family in FAMILIES if family in known] and {"Deep", "Sequential", "Fused"} <= set(known)
+    assert shown[-2:] == [r"Quite \*new\*", "Fused"]
+
+
+@pytest.mark.parametrize(
+    ("citation", "cited"),
+    [
+        ("Liang, Krishnan, Hoffman, Jebara: Variational Autoencoders (2018)", "Liang et al. 2018"),
+        ("Steck (2019), Embarrassingly Shallow Autoencoders for Sparse Data, WWW", "Steck 2019"),
+        ("Kang, McAuley: Self-Attentive Sequential Recommendation (2018)", "Kang and McAuley 2018"),
+        ("Rendle et al.: BPR: Bayesian Personalized Ranking, UAI 2009", "Rendle et al. 2009"),
+        ("Somebody, Nowhere", "Somebody and Nowhere"),
+        ("", ""),
+    ],
+)
+def test_papers_are_cited_short(citation, cited) -> None:
+    from ui.train_models import Offer
+
+    assert Offer("k", "K", "Deep", "", (), "", 0.0, 0, citation, "").cited == cited
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.4, "under 2 s"), (7.4, "about 7 s"), (42, "about 40 s"), (130, "about 2 min"), (7300, "about 2 h 1 min")]
+)
+def test_expected_times_are_round(seconds, said) -> None:
+    from ui.train_models import time_text
+
+    assert time_text(seconds) == said
+
+
+def test_sensible_set_is_expected_to_take_less_than_a_minute_on_a_hundred_thousand_ratings() -> None:
+    """The size of ml-100k: 943 users, 1,682 items."""
+    from recsys_core import registry
+    from ui.sensible import sensible_specs
+
+    rng = np.random.default_rng(0)
+    user, item = np.nonzero(rng.random((943, 1682)) < 0.063)
+    data = from_frame(pd.DataFrame({"user": user, "item": item}))
+    assert 95_000 < len(data) < 105_000
+    specs, left_out = sensible_specs("any", data.stats)
+    assert len(specs) == 6 and not left_out
+    assert sum(registry.get("model", spec.model)(spec.model_params()).cost(data.stats).seconds for spec in specs) < 60
 
 
 def test_too_large_models_are_refused_with_what_would_fit(open_page, text_of, saved, monkeypatch) -> None:
