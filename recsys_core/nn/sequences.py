@@ -129,8 +129,10 @@ class SequenceNet(nn.Module):
         found = (states * vectors).sum(-1) if items.dim() == 1 else torch.einsum("nd,nkd->nk", states, vectors)
         return found if self.bias is None else found + F.embedding(items, self.bias[:, None]).squeeze(-1)
 
-    def scores_with(self, states: Tensor, items: Tensor) -> Tensor:
-        """(n, d), (N,) -> (n, N): the same N items for all."""
+    def scores_with(self, states: Tensor, items: Tensor, less: Tensor | None = None) -> Tensor:
+        """(n, d), (N,) -> (n, N): the same N items for all, `less` (N,) taken off (a correction, in the same pass)."""
         vectors = F.embedding(items, (self.item if self.output is None else self.output).weight)
-        found = states @ vectors.T
-        return found if self.bias is None else found + F.embedding(items, self.bias[:, None]).squeeze(-1)
+        shift = None if self.bias is None else F.embedding(items, self.bias[:, None]).squeeze(-1)
+        if less is not None:
+            shift = -less if shift is None else shift - less
+        return F.linear(states, vectors, shift)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .dropout import Dropout
+
 
 def attention_mask(present: Tensor, causal: bool) -> Tensor:
     """bool (B, 1, L, L): who may look at whom. present: bool (B, L), False at padding.
@@ -25,6 +27,8 @@ class Block(nn.Module):
     """x + attention(norm(x)), then x + network(norm(x)) (the norm comes first, which trains more steadily).
 
     Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; norm first: Xiong et al. 2020, https://arxiv.org/abs/2002.04745.
+    Differs: while attention weights are dropped out, attention is computed in steps: torch's own kernel falls back to
+    the same there, with a dropout that costs more (`nn.dropout`).
     Shapes: (B, L, d), mask (B, 1, L, L) -> (B, L, d). Cost: B·L·((4 + 2·wide)·d² + 2·L·d) multiplications.
     """
 
@@ -32,10 +36,10 @@ class Block(nn.Module):
         super().__init__()
         if dim % heads:
             raise ValueError(f"the width must be a multiple of the number of heads; got {dim} and {heads}")
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout = heads, Dropout(dropout)
         self.norm_attention, self.norm_network = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query, self.key_value, self.merge = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
-        self.network = nn.Sequential(nn.Linear(dim, wide * dim), activation(), nn.Dropout(dropout), nn.Linear(wide * dim, dim))
+        self.network = nn.Sequential(nn.Linear(dim, wide * dim), activation(), Dropout(dropout), nn.Linear(wide * dim, dim))
 
     def forward(self, x: Tensor, mask: Tensor, last_only: bool = False) -> Tensor:
         """last_only: the last entry's output alone, (B, 1, d); the others are only looked at."""
@@ -46,9 +50,15 @@ class Block(nn.Module):
             asking = normed
         key, value = self.key_value(normed).chunk(2, -1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query(asking), key, value))  # (B, h, L, d/h)
-        looked = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0)
-        x = x + F.dropout(self.merge(looked.transpose(1, 2).flatten(2)), self.dropout, self.training)  # (B, L, d)
-        return x + F.dropout(self.network(self.norm_network(x)), self.dropout, self.training)
+        looked = self.attend(q, k, v, mask)  # (B, h, L, d/h)
+        x = x + self.dropout(self.merge(looked.transpose(1, 2).flatten(2)))  # (B, L, d)
+        return x + self.dropout(self.network(self.norm_network(x)))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        if not self.training or not self.dropout.rate:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        return self.dropout(scores.masked_fill(~mask, -torch.inf).softmax(-1)) @ v
 
 
 class Transformer(nn.Module):

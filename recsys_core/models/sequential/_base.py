@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -11,16 +12,16 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...errors import Unsupported
 from ...params import param
-from .._base import Need
+from .._base import Cost, Need
+from .._card import block_bytes
 from ..deep._base import DeepRecommender, TrainingParams
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...nn.batches import IndexBatches
-    from ...nn.sequences import SequenceNet
+    from ...nn.sequences import SequenceNet, Windows
 
-FULL_SOFTMAX_ITEMS = 5_000  # up to so many items, comparing with all of them costs about as much as a sample
 LONGEST = 50  # of what "auto" reads: older items rarely say what comes next
 SCORE_BLOCK_ENTRIES = 2**14  # history entries read at once when scoring: fits the CPU's cache
 
@@ -55,7 +56,7 @@ class SequenceParams(TrainingParams):
         label="What it learns",
         help="full_softmax: the next item above all others (best lists). sampled_softmax: above a sample of them, for large catalogues. "
         "gbce and bce: chosen or not, against a few items each; bce is the original way and clearly weaker. "
-        "Automatic: full up to 5,000 items, then sampled.",
+        "Automatic: full for a small catalogue, else sampled.",
     )
     negatives: int | Literal["auto"] = param(
         "auto",
@@ -77,6 +78,27 @@ class SequenceParams(TrainingParams):
     )
 
 
+def sequences_a_step(params: Any, stats: DatasetStats) -> int:
+    """Batch size for networks that want some thirty steps a pass."""
+    max_len = LONGEST if params.max_len == "auto" else params.max_len
+    pieces = stats.n_users + stats.n_interactions / max_len
+    return int(np.clip(2 ** np.round(np.log2(pieces / 32)), 8, 128))
+
+
+def sequence_cost(stats: DatasetStats, p: Any, weights: int, multiplications: float, floats: float, passes: int) -> Cost:
+    """Of a network with `weights` numbers besides the items' vectors: multiplications and floats kept for each history entry.
+
+    passes: how many it usually takes before it stops; it is then fitted again for as many.
+    """
+    compared = stats.n_items if p.loss == "full_softmax" else p.negatives
+    step = 4 * p.batch_size * p.max_len * (4 * compared * (1 if "softmax" in p.loss else p.dim) + floats)
+    memory = 24 * (weights + stats.n_items * p.dim) + step + 48 * stats.n_interactions + block_bytes(stats)
+    each = stats.n_interactions * 6.0 * (multiplications + compared * (p.dim + 32))
+    return Cost(
+        int(memory), 3 + 2.2 * min(p.epochs, passes) * each / 2e10, "passes × interactions × (width² + width × items compared with)"
+    )
+
+
 class SequentialRecommender(DeepRecommender):
     """`network` is a `nn.sequences.SequenceNet`, `Params` a `SequenceParams`. A model writes `_build`, seldom more.
 
@@ -89,13 +111,14 @@ class SequentialRecommender(DeepRecommender):
     Params = SequenceParams
 
     left_out_at_most = 100
+    full_softmax_items: ClassVar[int] = 5_000  # up to so many, "auto" compares with all of them
     network: SequenceNet
 
     @classmethod
     def auto_params(cls, params: Any, stats: DatasetStats) -> dict[str, Any]:
         max_len = params.max_len if params.max_len != "auto" else int(np.clip(stats.longest_history - 1, 2, LONGEST))
         pieces = stats.n_users + stats.n_interactions // max_len
-        loss = params.loss if params.loss != "auto" else ("full_softmax" if stats.n_items <= FULL_SOFTMAX_ITEMS else "sampled_softmax")
+        loss = params.loss if params.loss != "auto" else ("full_softmax" if stats.n_items <= cls.full_softmax_items else "sampled_softmax")
         return {
             "max_len": max_len,
             "dim": int(np.clip(2 ** np.round(np.log2(max(1.0, stats.n_interactions) ** 0.5 / 4)), 16, 64)),
@@ -106,12 +129,10 @@ class SequentialRecommender(DeepRecommender):
 
     # ---- learning --------------------------------------------------------------------------------
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
-        from ...nn.sequences import LengthBatches, SequenceRows, windows
+        from ...nn.sequences import LengthBatches, SequenceRows
 
         p, network = self.resolved, self.network
-        pieces = windows(data.histories(relevant_only=True), p.max_len + 1, data.n_items)
-        if not len(pieces):
-            raise Unsupported(f"{self.label} learns what follows what; no user has two relevant interactions.", "Use more data.")
+        pieces = self._pieces(data, p.max_len + 1)
         rows = SequenceRows(pieces, device)
         targets_a_row = float((pieces.lengths - 1).mean())
         choice = self._choice_loss(data, device)
@@ -125,6 +146,19 @@ class SequentialRecommender(DeepRecommender):
             return choice(states, following.flatten()[place]) * (len(place) / (len(index) * targets_a_row))
 
         return LengthBatches(pieces.lengths, p.batch_size), loss
+
+    def _sequences(self, data: Dataset) -> Histories:
+        """What is learnt from, one row a sequence: the users' histories."""
+        return data.histories(relevant_only=True)
+
+    def _pieces(self, data: Dataset, length: int, overlap: int = 1) -> Windows:
+        """The training histories cut into windows, see `nn.sequences.windows`."""
+        from ...nn.sequences import windows
+
+        pieces = windows(self._sequences(data), length, data.n_items, overlap)
+        if not len(pieces):
+            raise Unsupported(f"{self.label} learns what follows what; no user has two relevant interactions.", "Use more data.")
+        return pieces
 
     def _choice_loss(self, data: Dataset, device: Any) -> Callable[[Tensor, Tensor], Tensor]:
         """loss(states (n, d), targets (n,)) -> scalar, mean over n: the target against the other items, by `loss`.
@@ -145,8 +179,9 @@ class SequentialRecommender(DeepRecommender):
 
         def with_the_same(states: Tensor, targets: Tensor) -> Tensor:
             drawn = sampler.draw((p.negatives,))
-            positive, negative = network.scores_of(states, targets), network.scores_with(states, drawn)
-            return sampled_softmax(positive, negative, sampler.log_q[drawn], targets[:, None] == drawn)
+            log_expected = sampler.log_q[drawn] + math.log(p.negatives)  # how often each is drawn: the logQ correction
+            positive, negative = network.scores_of(states, targets), network.scores_with(states, drawn, log_expected)
+            return sampled_softmax(positive, negative, None, targets[:, None] == drawn)
 
         def one_by_one(states: Tensor, targets: Tensor) -> Tensor:
             drawn = sampler.draw((len(targets), p.negatives))

@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ...data.dataset import DatasetStats
 from ...params import param
-from .._base import Source
-from ._base import SequenceParams, SequentialRecommender
+from .._base import Cost, Source
+from ._base import SequenceParams, SequentialRecommender, sequence_cost, sequences_a_step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 class SASRecParams(SequenceParams):
+    learning_rate: float = param(
+        0.004,
+        gt=0,
+        le=1,
+        label="Learning rate",
+        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
+        tune=(3e-4, 1e-2, "log"),
+    )
+    patience: int = param(
+        10,
+        ge=0,
+        le=500,
+        fast=5,
+        thorough=25,
+        label="Patience",
+        help="Stop after this many passes without a better validation result. 0 = never stop early.",
+        advanced=True,
+    )
+    averaging: float = param(
+        0.98,
+        ge=0,
+        lt=1,
+        label="Averaging of the weights",
+        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.98 = over some 50 steps.",
+        advanced=True,
+    )
+    dropout: float = param(
+        0.4,
+        ge=0,
+        lt=1,
+        label="Dropout",
+        help="Share of the numbers switched off at each learning step, against learning by heart. Small data needs more.",
+        tune=(0.0, 0.7, "linear"),
+    )
     blocks: int = param(
         2,
         ge=1,
@@ -22,7 +57,7 @@ class SASRecParams(SequenceParams):
         tune=(1, 4, "linear"),
     )
     heads: int = param(
-        2, ge=1, le=16, label="Heads", help="How many things each layer attends to at once. Must divide the width.", advanced=True
+        1, ge=1, le=16, label="Heads", help="How many things each layer attends to at once. Must divide the width.", advanced=True
     )
 
 
@@ -30,6 +65,7 @@ def _network(n_items: int, max_len: int, dim: int, blocks: int, heads: int, drop
     import torch
     from torch import nn
 
+    from ...nn.dropout import Dropout
     from ...nn.sequences import SequenceNet
     from ...nn.transformer import Transformer
 
@@ -40,7 +76,7 @@ def _network(n_items: int, max_len: int, dim: int, blocks: int, heads: int, drop
             super().__init__(n_items, dim)
             self.place = nn.Embedding(max_len, dim)
             nn.init.normal_(self.place.weight, std=0.02)
-            self.dropout = nn.Dropout(dropout)
+            self.dropout = Dropout(dropout)
             self.attend = Transformer(dim, blocks, heads, 1, dropout, causal=True)
 
         def read(self, items: Tensor) -> Tensor:
@@ -71,6 +107,17 @@ class SASRec(SequentialRecommender):
     summary = "For 'what next' where the order of the last items matters and there are many histories; needs times."
     source = Source("Kang, McAuley: Self-Attentive Sequential Recommendation (2018)", "https://arxiv.org/abs/1808.09781")
     Params = SASRecParams
+    full_softmax_items = 1_000
+
+    @classmethod
+    def auto_params(cls, params: Any, stats: DatasetStats) -> dict[str, Any]:
+        return super().auto_params(params, stats) | {"batch_size": sequences_a_step(params, stats)}
+
+    def cost(self, stats: DatasetStats) -> Cost:
+        p = self.resolve(stats)
+        return sequence_cost(
+            stats, p, 6 * p.blocks * p.dim**2, p.blocks * (6 * p.dim**2 + 2 * p.max_len * p.dim), 20 * p.blocks * p.dim, 60
+        )
 
     def _build(self, n_users: int, n_items: int) -> nn.Module:
         p = self.resolved

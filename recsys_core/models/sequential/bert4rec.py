@@ -1,0 +1,178 @@
+"""BERT for recommendation: hides items of a history and learns to fill them in from both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ...data.dataset import Dataset, DatasetStats
+from ...params import param
+from .._base import Cost, Source
+from ._base import SequenceParams, SequentialRecommender, sequence_cost, sequences_a_step
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ...nn.batches import IndexBatches
+
+
+class BERT4RecParams(SequenceParams):
+    epochs: int = param(
+        500,
+        ge=1,
+        le=10_000,
+        fast=60,
+        thorough=2000,
+        label="Passes over the data, at most",
+        help="How often the model goes through the data. Training stops earlier when the validation lists no longer improve.",
+    )
+    learning_rate: float = param(
+        0.004,
+        gt=0,
+        le=1,
+        label="Learning rate",
+        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
+        tune=(3e-4, 1e-2, "log"),
+    )
+    patience: int = param(
+        15,
+        ge=0,
+        le=500,
+        fast=10,
+        thorough=60,
+        label="Patience",
+        help="Stop after this many passes without a better validation result. 0 = never stop early.",
+        advanced=True,
+    )
+    averaging: float = param(
+        0.98,
+        ge=0,
+        lt=1,
+        label="Averaging of the weights",
+        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.98 = over some 50 steps.",
+        advanced=True,
+    )
+    blocks: int = param(2, ge=1, le=12, label="Blocks", help="How many layers of attention.", tune=(1, 4, "linear"))
+    heads: int = param(
+        1, ge=1, le=16, label="Heads", help="How many things each layer attends to at once. Must divide the width.", advanced=True
+    )
+    mask_share: float = param(
+        0.3,
+        gt=0,
+        lt=1,
+        label="Share of items hidden",
+        help="How many items of a history are hidden at once. More means more to learn from each pass, with less to go by.",
+        tune=(0.1, 0.7, "linear"),
+    )
+    last_share: float = param(
+        0.2,
+        ge=0,
+        le=1,
+        label="Only the last hidden",
+        help="Share of the histories of which only the last item is hidden, which is what lists are made from.",
+        tune=(0.0, 0.8, "linear"),
+        advanced=True,
+    )
+
+
+def _network(n_items: int, max_len: int, dim: int, blocks: int, heads: int, dropout: float) -> nn.Module:
+    import torch
+    from torch import nn
+
+    from ...nn.dropout import Dropout
+    from ...nn.sequences import SequenceNet
+    from ...nn.transformer import Transformer
+
+    class BERT4RecNet(SequenceNet):
+        """items (some hidden) + places counted from the end -> Transformer that sees both sides -> GELU layer -> item vectors."""
+
+        def __init__(self) -> None:
+            super().__init__(n_items, dim, extra=1)
+            self.mask = n_items + 1
+            self.place = nn.Embedding(max_len, dim)
+            nn.init.normal_(self.place.weight, std=0.02)
+            self.dropout = Dropout(dropout)
+            self.attend = Transformer(dim, blocks, heads, 4, dropout, causal=False, activation=nn.GELU)
+            self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
+
+        def read(self, items: Tensor) -> Tensor:
+            places = torch.arange(max_len - items.shape[1], max_len, device=items.device)  # the last entry is always the last place
+            return self.dropout(self.item(items) * dim**0.5 + self.place(places))  # (B, L, d)
+
+        def encode(self, items: Tensor) -> Tensor:
+            return self.head(self.attend(self.read(items), items != self.pad))  # (B, L, d)
+
+        def last_state(self, items: Tensor) -> Tensor:
+            hidden = torch.full_like(items[:, :1], self.mask)
+            items = torch.cat([items[:, max(0, items.shape[1] + 1 - max_len) :], hidden], 1)  # what comes next is the hidden item
+            return self.head(self.attend(self.read(items), items != self.pad, last_only=True))[:, 0]  # (B, d)
+
+    return BERT4RecNet()
+
+
+class BERT4Rec(SequentialRecommender):
+    """Bidirectional encoder over the sequence.
+
+    Source: Sun et al. 2019, https://arxiv.org/abs/1904.06690; that it needs far more passes than others, or it looks weak:
+    Petrov & Macdonald 2022, https://arxiv.org/abs/2207.07483.
+    Differs: norm before each part; a fixed share of the histories has only the last item hidden (the paper adds one such
+    copy of each history); what is hidden is drawn anew in every pass instead of ten times beforehand.
+    Shapes: items (B, L) -> states (B, L, d) -> scores (B, I).
+    Cost: an epoch is interactions × (blocks × (12 d² + 2 L d) + share hidden × d × items compared with) × 3 multiplications.
+    """
+
+    key = "bert4rec"
+    label = "Masked items in a sequence (BERT4Rec)"
+    summary = "Reads a history from both sides, so it forgives a shuffled order; needs times, many histories and patience to train."
+    source = Source(
+        "Sun, Liu, Wu, Pei, Lin, Ou, Jiang: BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations (2019)",
+        "https://arxiv.org/abs/1904.06690",
+    )
+    Params = BERT4RecParams
+    full_softmax_items = 1_000
+
+    @classmethod
+    def auto_params(cls, params: Any, stats: DatasetStats) -> dict[str, Any]:
+        return super().auto_params(params, stats) | {"batch_size": sequences_a_step(params, stats)}
+
+    def cost(self, stats: DatasetStats) -> Cost:
+        p = self.resolve(stats)
+        block = 12 * p.dim**2 + 2 * p.max_len * p.dim
+        told = sequence_cost(stats, p, 12 * p.blocks * p.dim**2, p.blocks * block / p.mask_share, 28 * p.blocks * p.dim, 120)
+        return replace(told, seconds=3 + p.mask_share * (told.seconds - 3))  # only what is hidden is compared
+
+    def _build(self, n_users: int, n_items: int) -> nn.Module:
+        p = self.resolved
+        return _network(n_items, p.max_len, p.dim, p.blocks, p.heads, p.dropout)
+
+    def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
+        from ...nn.sequences import LengthBatches, SequenceRows
+
+        p, network = self.resolved, self.network
+        pieces = self._pieces(data, p.max_len, overlap=0)
+        rows, choice = SequenceRows(pieces, device), self._choice_loss(data, device)
+
+        def loss(index: Tensor, step: int) -> Tensor:
+            items = rows.take(index)
+            hidden = hide(items != network.pad, p.mask_share, p.last_share)
+            place = hidden.flatten().nonzero().squeeze(1)
+            states = network.encode(items.masked_fill(hidden, network.mask)).flatten(0, 1).index_select(0, place)
+            return choice(states, items.flatten()[place])
+
+        return LengthBatches(pieces.lengths, p.batch_size), loss
+
+
+def hide(present: Tensor, share: float, last_share: float) -> Tensor:
+    """bool (B, L): what to hide. Of last_share of the rows the last entry alone, else each with chance `share`, and at least one.
+
+    present: bool (B, L), right-aligned, at least one a row. Chance comes from torch's default generator.
+    """
+    import torch
+
+    batch, length = present.shape
+    lot = torch.rand(batch, length, device=present.device).masked_fill(~present, 2.0)
+    hidden = (lot < share) | (lot == lot.min(1, keepdim=True).values)  # the smallest lot is always hidden
+    only_last = torch.rand(batch, 1, device=present.device) < last_share
+    last = torch.arange(length, device=present.device) == length - 1
+    return torch.where(only_last, last, hidden & present)
