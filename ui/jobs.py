@@ -16,6 +16,7 @@ from .text import ago, count, duration, md, number
 from .training_data import NOT_A_MEASURE, SAID, is_number, measure_label, place, stories
 from .training_panel import live_panel, past_panel
 
+PANEL = "Training, pass by pass"  # one label before and after: with another one it would fold itself up when the job ends
 BADGES = {
     "queued": (":gray-badge[Waiting]"),
     "running": (":blue-badge[Running]"),
@@ -69,6 +70,8 @@ def job_list(
         ended = sorted(job.id for job in jobs if job.ended)
         before = st.session_state.get(f"_{key}_ended")
         st.session_state[f"_{key}_ended"] = ended
+        if not live and any(not job.ended for job in jobs):
+            st.rerun(scope="app")  # one of them goes on: only a run of the whole page makes the list poll again
         if live and before is not None and before != ended:
             if on_change is not None:
                 on_change()
@@ -128,9 +131,11 @@ def _training(job: Any, key: str) -> None:
     if not steps:
         return
     live = job.state == "running"
-    fold = st.expander(
-        "How the training goes" if live else "How the training went", key=f"{key}-panel-{job.id}", on_change="rerun", type="compact"
-    )
+    name, unfolded = f"{key}-panel-{job.id}", st.session_state.setdefault(f"_{key}_unfolded", set())
+    if job.id in unfolded and name not in st.session_state:
+        st.session_state[name] = True  # it was not drawn for a while: a job that goes on waits first
+    fold = st.expander(PANEL, key=name, on_change="rerun", type="compact")
+    (unfolded.add if fold.open else unfolded.discard)(job.id)
     if fold.open:
         with fold:
             if live:

@@ -137,7 +137,8 @@ def model_cards(found: list[Offer]) -> list[str]:
             persist_state="session",
         )
         kinds = list(dict.fromkeys(offer.family for offer in found))
-        family = st.pills("Family", kinds, format_func=md, key="find-family", persist_state="session", help="None chosen: all of them.")
+        about = "None chosen: all of them."
+        family = st.pills("Family", kinds, format_func=md, key="find-family", persist_state="session", wrap=True, help=about)
     words = (search or "").lower().split()
     shown = {offer.key for offer in found if offer.matches(words, family)}
     families: dict[str, list[Offer]] = {}
@@ -147,7 +148,9 @@ def model_cards(found: list[Offer]) -> list[str]:
     ticked: set[str] = set()
     for name, members in families.items():
         about, icon, colour = FAMILIES.get(name, OTHER)
-        st.markdown(f"##### :{colour}[:material/{icon}:] {md(name)} :small[:gray[{md(about)}]]")
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            st.markdown(f"##### :{colour}[:material/{icon}:] {md(name)}", width="content")
+            st.caption(md(about), width="content")
         with st.grid(3, min_column_width=270, gap="small"):
             ticked |= {offer.key for offer in members if _card(offer)}
     hidden = [o for o in found if o.key not in shown and not o.why_not and st.session_state.get(f"pick-{o.key}")]
@@ -169,11 +172,12 @@ def _card(offer: Offer) -> bool:
         st.caption(md(offer.summary))
         st.space("stretch")
         if offer.why_not:
-            st.markdown(f":small[:orange[:material/block: {md(offer.why_not)}]]")
+            lines = [f":orange[:material/block: {md(offer.why_not)}]"]
         else:
-            st.caption(f":material/database: {md(offer.needs_text)}  \n:material/schedule: {md(offer.cost[:1].upper() + offer.cost[1:])}")
+            lines = [f":material/database: {md(offer.needs_text)}", f":material/schedule: {md(offer.cost[:1].upper() + offer.cost[1:])}"]
         if offer.citation:
-            st.caption(f":material/menu_book: {_source(offer)}", help=md(offer.citation))
+            lines.append(f":material/menu_book: {_source(offer)}")
+        st.caption("  \n".join(lines), help=md(offer.citation) or None)
     return ticked
 
 

@@ -165,7 +165,8 @@ def step_sizes(story: Story) -> str:
         return ""
     if max(rates) - min(rates) <= 1e-9 * max(rates):
         return f"{number(rates[0])} in every pass."
-    return f"From {number(rates[0])} to {number(rates[-1])}; at most {number(max(rates))}."
+    top = f"; at most {number(max(rates))}" if max(rates) > max(rates[0], rates[-1]) else ""
+    return f"From {number(rates[0])} to {number(rates[-1])}{top}."
 
 
 def went_on(story: Story) -> str:

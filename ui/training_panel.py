@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from . import charts
-from .text import count, duration, md, number, score
+from .text import count, duration, md, score
 from .training_data import (
     ALL,
     ONLY,
@@ -54,8 +54,8 @@ def live_panel(steps: Sequence[Mapping[str, Any]], now: Mapping[str, Any], key: 
         [
             ("Pass", f"{done} of {most}" if done and most else str(done or "–"), "", None),
             _best(story, "so far"),
-            ("Samples a second", number(speeds[-1], 2) if speeds else "–", "", SPEED_HELP),
-            ("Time left", f"about {duration(left)}" if is_number(left) else "not known yet", "", LEFT_HELP),
+            ("Samples a second", count(speeds[-1]) if speeds else "–", "", SPEED_HELP),
+            ("Time left, about", _about(left) if is_number(left) else "–", "", LEFT_HELP),
         ]
     )
     _charts(story, key)
@@ -79,11 +79,11 @@ def past_panel(steps: Sequence[Mapping[str, Any]], key: str, seconds: float | No
         [
             ("Passes", passes, "", None),
             _best(story),
-            ("Samples a second", "–" if speed is None else number(speed, 2), "in the usual pass" if speed is not None else "", SPEED_HELP),
+            ("Samples a second", count(speed), "in the usual pass" if speed is not None else "", SPEED_HELP),
             ("Time taken", duration(seconds), "", "Of the whole fit, both trainings where there are two.") if seconds is not None else None,
         ]
     )
-    _charts(story, key)
+    _charts(story, key, over=True)
 
 
 # ---- figures ---------------------------------------------------------------------------------------
@@ -100,6 +100,13 @@ def _best(story: Story, when: str = "") -> Figure | None:
     return label, score(story.best[1]), f"at pass {story.best[0]}", about
 
 
+def _about(seconds: float) -> str:
+    """Seconds, as few words as a narrow figure has room for."""
+    if seconds < 90:
+        return f"{round(seconds)} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def _figures(rows: Sequence[Figure | None]) -> None:
     with st.grid(4, min_column_width=140, gap="small"):
         for row in rows:
@@ -112,7 +119,7 @@ def _figures(rows: Sequence[Figure | None]) -> None:
 
 
 # ---- charts ----------------------------------------------------------------------------------------
-def _charts(story: Story, key: str) -> None:
+def _charts(story: Story, key: str, *, over: bool = False) -> None:
     """Loss, validation measure, learning rate; a word where there is nothing to draw yet."""
     told = went_on(story)
     if told:
@@ -123,12 +130,12 @@ def _charts(story: Story, key: str) -> None:
         st.caption(f"{count(longest, 'pass', 'passes')} so far: the curves begin {when}." if longest else f"The curves begin {when}.")
         return
     phases = [phase for phase in story.phases if phase.passes]
-    shown = [("Is it still learning?", story.loss, "Loss", still_learning(story))]
+    shown = [("Did it learn to the end?" if over else "Is it still learning?", story.loss, "Loss", still_learning(story))]
     if len(story.validated[0]) > 1:
         what = "lists" if "@" in story.metric else "predictions"
-        shown.append((f"Do the {what} get better?", story.metric, measure_label(story.metric), lists_better(story)))
+        shown.append((f"{'Did' if over else 'Do'} the {what} get better?", story.metric, measure_label(story.metric), lists_better(story)))
     if any(len(phase.series("learning_rate")[1]) > 1 for phase in phases):
-        shown.append(("How large are the steps?", "learning_rate", "Learning rate", step_sizes(story)))
+        shown.append((f"How large {'were' if over else 'are'} the steps?", "learning_rate", "Learning rate", step_sizes(story)))
     with st.grid(3, min_column_width=260, gap="medium"):
         for title, name, axis, note in shown:
             with st.container(gap="xsmall"):
@@ -160,7 +167,7 @@ def curves(phases: Sequence[Phase], name: str, label: str, *, best: tuple[int, f
         marker = {"symbol": "star", "size": 13, "color": charts.series_color(1)}
         fig.add_scatter(x=[best[0]], y=[best[1]], mode="markers", marker=marker, hovertemplate=hover, showlegend=False, cliponaxis=False)
     fig.update_xaxes(nticks=6, tickformat="d")
-    fig.update_yaxes(nticks=5)
+    fig.update_yaxes(nticks=5, title_standoff=16)
     values = [y for _, _, ys in drawn for y in ys]
     if name == "learning_rate":
         fig.update_yaxes(range=[0, 1.15 * max(values)], tickformat="~g", exponentformat="none")

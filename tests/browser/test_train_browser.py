@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import psutil
@@ -112,7 +113,7 @@ def test_a_running_job_is_cancelled_within_two_seconds_and_its_process_is_gone(a
     _await(lambda: queue.job(job_id).progress().get("epoch") is not None, 120, "the job never got to its first epoch")
     box = page.locator(f".st-key-train-jobs-{job_id}")
     expect(box.get_by_text("Running")).to_be_visible()
-    expect(box.get_by_text("epoch")).to_be_visible(timeout=20_000)
+    expect(box.get_by_text("With validation · pass")).to_be_visible(timeout=20_000)
     pid = queue.job(job_id).process["pid"]
     name = page.get_by_role("textbox", name="Name (optional)")
     name.fill("being typed")
@@ -126,7 +127,8 @@ def test_a_running_job_is_cancelled_within_two_seconds_and_its_process_is_gone(a
     assert took < 2.0, f"cancelling took {took:.1f} s"
     _await(lambda: not _alive(pid), 2, "its process still holds memory")
     expect(box.get_by_text("Cancelled")).to_be_visible(timeout=15_000)
-    expect(box.get_by_role("button", name="Run again")).to_be_visible()
+    again = "Continue" if queue.job(job_id).can_continue else "Run again"
+    expect(box.get_by_role("button", name=again)).to_be_visible()
     app.settle(page)
     assert page.evaluate(PLACE) == before, "what is above the jobs stays where it is"
 
@@ -149,3 +151,48 @@ def test_the_page_does_not_move_while_a_job_runs(app, page, sample) -> None:
     page.wait_for_timeout(2500)
     app.settle(page)
     assert seen | {page.evaluate(PLACE)} == {before}
+
+
+def test_a_training_is_watched_cancelled_and_continued(app, page, sample) -> None:
+    """The panel follows the passes without moving the page; after a cancel the training goes on from its checkpoint."""
+    from playwright.sync_api import expect
+
+    from recsys_core.jobs import TrainSpec
+
+    _, queue = _workspace(app)
+    job_id = queue.submit(TrainSpec.make(dataset=sample, model="mult_vae", params={"epochs": 2000, "patience": 0}, seed=5)).id
+    app.open(page, f"/train?dataset={sample}")
+    box = page.locator(f".st-key-train-jobs-{job_id}")
+    _await(lambda: len(queue.job(job_id).curve()) >= 2, 120, "the job never got through two passes")
+    box.get_by_text("Training, pass by pass").click()
+    figures = box.get_by_test_id("stMetricValue")
+    expect(figures.first).to_have_text(re.compile(r"^\d+ of 2000$"), timeout=20_000)
+    for question in ("Is it still learning?", "Do the lists get better?", "How large are the steps?"):
+        expect(box.get_by_text(question)).to_be_visible(timeout=20_000)
+    expect(box.locator(".js-plotly-plot")).to_have_count(3, timeout=20_000)
+    app.settle(page)
+    page.wait_for_timeout(1500)
+
+    heights, passes = set(), set()
+    end = time.monotonic() + 30
+    while len(passes) < 3 and time.monotonic() < end:
+        heights.add((page.evaluate(PLACE), round(box.bounding_box()["height"])))
+        passes.add(figures.first.inner_text())
+        page.wait_for_timeout(300)
+    assert len(passes) >= 3, f"the figures do not follow the training: {passes}"
+    assert len(heights) == 1, f"the page moves while it is watched: {heights}"
+    expect(figures.nth(1)).to_have_text(re.compile(r"^0\.\d{4}$"))
+
+    _await(lambda: (queue.job(job_id).path / "checkpoints").is_dir(), 60, "no checkpoint was written")
+    box.get_by_role("button", name="Cancel").click()
+    expect(box.get_by_role("button", name="Continue")).to_be_visible(timeout=20_000)
+    expect(box.get_by_text("Did the lists get better?")).to_be_visible()  # still unfolded
+    reached = len(queue.job(job_id).curve())
+    box.get_by_role("button", name="Continue").click()
+    went_on = box.get_by_text(re.compile(r"Went on after pass \d+ of the first training"))
+    expect(went_on).to_be_visible(timeout=120_000)
+    after = int(re.search(r"after pass (\d+)", went_on.inner_text())[1])
+    assert 1 <= after <= reached
+    now = int(figures.first.inner_text().split()[0])
+    assert now >= after, "it did not start again from the first pass"
+    queue.cancel(job_id)

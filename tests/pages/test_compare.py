@@ -148,7 +148,7 @@ def test_every_tab_draws_its_charts_under_a_question(open_page, text_of, shown, 
         "For whom": "Who is served well?",
         "Exposure": "How evenly is the catalogue shown?",
         "Overlap": "How alike are the lists?",
-        "Training": "Is it still learning?",
+        "Training": "Did it learn to the end?",
         "Time and memory": "Is slower better?",
     }[tab]
     assert question in text_of(at)

@@ -14,6 +14,7 @@ from recsys_core.store import Workspace
 from recsys_core.store.files import now, write_json
 from recsys_core.testing.datasets import checkerboard
 from ui import charts
+from ui.jobs import PANEL
 from ui.training_data import lists_better, place, step_sizes, still_learning, stories, went_on
 from ui.training_panel import curves
 
@@ -83,7 +84,9 @@ def test_whether_it_is_still_learning_is_said_in_words(losses, said) -> None:
 
 def test_step_sizes_and_where_it_went_on() -> None:
     assert step_sizes(story(TWO)) == "0.001 in every pass."
-    assert step_sizes(story([step(1, 1.0, rate=0.01), step(2, 1.0, rate=0.02), step(3, 1.0, rate=0.001)])).startswith("From 0.01 to 0.001")
+    rates = (0.01, 0.02, 0.001)
+    assert step_sizes(story([step(n, 1.0, rate=rate) for n, rate in enumerate(rates)])) == "From 0.01 to 0.001; at most 0.02."
+    assert step_sizes(story([step(n, 1.0, rate=rate) for n, rate in enumerate(rates[1:])])) == "From 0.02 to 0.001."
     lines = [step(1, 3.0, ndcg=0.1, replayed=True), step(2, 2.0, ndcg=0.2, replayed=True), step(3, 1.0, ndcg=0.3)]
     assert went_on(story(lines)).startswith("Went on after pass 2 of the first training")
     assert went_on(story(TWO)) == ""
@@ -146,7 +149,7 @@ def put(
 def opened(open_page, dataset_id: str, job):
     """The Train page with the panel of a job unfolded."""
     at = open_page("train", dataset=dataset_id)
-    fold = next(box for box in at.expander if box.label.startswith("How the training"))
+    fold = next(box for box in at.expander if box.label == PANEL)
     assert not fold.get("plotly_chart"), "nothing is drawn while it is folded away"
     at.session_state[f"train-jobs-panel-{job.id}"] = True
     at.run()
@@ -168,7 +171,7 @@ def test_running_training_shows_its_figures_and_three_questions(open_page, text_
     at = opened(open_page, dataset_id, job)
     shown = figures(at)
     assert shown["Pass"] == "3 of 200" and shown["Best NDCG@20 so far"] == "0.3000" and shown["Samples a second"] == "3,000"
-    assert shown["Time left"] == "about 1 min 35 s"
+    assert shown["Time left, about"] == "2 min"
     said = words(text_of(at))
     for question in ("Is it still learning?", "Do the lists get better?", "How large are the steps?", "First of two trainings"):
         assert question in said
@@ -191,10 +194,10 @@ def test_one_pass_and_no_pass(open_page, text_of, saved) -> None:
     job = put(workspace, dataset_id, TWO[:1])
     at = opened(open_page, dataset_id, job)
     assert "1 pass so far: the curves begin after the second" in text_of(at) and not at.get("plotly_chart")
-    assert figures(at)["Time left"] == "not known yet"
+    assert figures(at)["Time left, about"] == "–"
     (job.path / "progress.jsonl").write_text(json.dumps({"at": now(), "stage": "Reading the data", "fraction": 0.0}) + "\n")
     at = open_page("train", dataset=dataset_id)
-    assert not any(box.label.startswith("How the training") for box in at.expander), "there is nothing to unfold"
+    assert not any(box.label == PANEL for box in at.expander), "there is nothing to unfold"
     assert at.get("progress")[0].proto.text == "Reading the data"
 
 
@@ -203,7 +206,7 @@ def test_a_model_that_has_no_passes_has_no_panel(open_page, saved) -> None:
     put(workspace, dataset_id, [{"stage": "Fitting: Inverting", "fraction": 0.4}], model="ease")
     at = open_page("train", dataset=dataset_id)
     assert words(at.get("progress")[0].proto.text) == "Fitting: inverting"
-    assert not any(box.label.startswith("How the training") for box in at.expander)
+    assert not any(box.label == PANEL for box in at.expander)
 
 
 def test_resumed_training_says_from_which_pass(open_page, text_of, saved) -> None:
@@ -218,7 +221,8 @@ def test_finished_training_keeps_its_panel(open_page, text_of, saved) -> None:
     job = put(workspace, dataset_id, TWO, "done")
     at = opened(open_page, dataset_id, job)
     assert figures(at)["Passes"] == "3, then 2" and figures(at)["Best NDCG@20"] == "0.3000"
-    assert "Two trainings" in text_of(at) and "Time left" not in figures(at)
+    assert "Did the lists get better?" in text_of(at)
+    assert "Two trainings" in text_of(at) and "Time left, about" not in figures(at)
 
 
 def test_folds_are_chosen_one_by_one(open_page, text_of, saved) -> None:
