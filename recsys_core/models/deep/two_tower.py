@@ -65,7 +65,7 @@ class TwoTowerParams(TrainingParams):
         gt=0,
         le=10,
         label="Temperature",
-        help="The lower, the more the wrong items that are closest count. Automatic: by the number of items, 0.2 for some thousand.",
+        help="The lower, the more the wrong items that are closest count. Automatic: by the number of items, 0.15 for some thousand.",
         tune=(0.05, 0.4, "log"),
     )
     learn_temperature: bool = param(
@@ -162,7 +162,7 @@ class TwoTower(DeepRecommender):
             "batch_size": int(np.clip(2 ** np.round(np.log2(max(1, stats.n_users) / 10)), 8, 512)),
             "extra_items": min(stats.n_items, 1024),
             # Cosines span 2 / temperature on the log scale, which must hold the odds of one item against all.
-            "temperature": round(1 / (0.675 * np.log(max(10, stats.n_items))), 3),
+            "temperature": round(1 / (0.9 * np.log(max(10, stats.n_items))), 3),
         }
 
     def cost(self, stats: DatasetStats) -> Cost:
