@@ -101,6 +101,15 @@ def take(page: Any, name: str, out: Path, *, end: bool = False) -> None:
     print(f"{file.name:18} {file.stat().st_size / 1000:4.0f} kB")
 
 
+def training(page: Any, leaderboard: str, out: Path) -> None:
+    """How the trainings of the leaderboard went: the tab of that name, nothing around it."""
+    page.goto(re.sub(r"[?&]chart=[^&]*", "", leaderboard) + "&chart=Training")
+    charts = page.locator(".st-key-charts")
+    charts.scroll_into_view_if_needed()
+    settle(page)
+    charts.screenshot(path=out / "training.png", animations="disabled")
+
+
 def run_ids(workspace: Path, models: tuple[str, ...]) -> list[str]:
     """The results of some models, by key."""
     from recsys_core.store import Workspace
@@ -120,6 +129,7 @@ def pictures(browser: Any, url: str, workspace: Path, out: Path) -> None:
     leaderboard = page.url
     dataset = re.search(r"dataset=(\w+)", leaderboard)[1]
     take(page, "compare", out)
+    training(page, leaderboard, out)
     for name, address in {
         "home": "/",
         "data": f"/data?view=saved&dataset={dataset}",

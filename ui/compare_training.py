@@ -30,7 +30,8 @@ def training_curves(learnt: Sequence[tuple[Look, list[dict[str, Any]], float | N
     at = 0
     if len(learnt) > 1:
         names = [look.name for look, _, _ in learnt]
-        at = st.selectbox("Look closer at", range(len(learnt)), format_func=lambda n: names[n], key=f"training-of-{key}") or 0
+        start = next((n for n, (_, steps, _) in enumerate(learnt) if measures([steps])), 0)  # one with more to see than a loss
+        at = st.selectbox("Look closer at", range(len(learnt)), start, format_func=lambda n: names[n], key=f"training-of-{key}") or 0
     look, steps, seconds = learnt[at]
     if len(learnt) == 1:
         st.markdown(f"##### {md(look.name)}")

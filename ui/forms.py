@@ -182,7 +182,7 @@ def _choice(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else _choice(value)
 
 
 def _tidy(value: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import median
 from typing import Any
 
@@ -93,6 +94,7 @@ def stories(steps: Sequence[Mapping[str, Any]]) -> list[Story]:
     return [Story(part, list(phases.values())) for part, phases in found.items()]
 
 
+@lru_cache(maxsize=1024)
 def place(stage: str) -> tuple[str, str]:
     """(part, phase) of a stage: "Fold 2 of 5: Fitting: with validation: training" -> ("Fold 2 of 5", "with validation")."""
     pieces = stage.split(": ")

@@ -79,7 +79,7 @@ def past_panel(steps: Sequence[Mapping[str, Any]], key: str, seconds: float | No
         [
             ("Passes", passes, "", None),
             _best(story),
-            ("Samples a second", count(speed), "in the usual pass" if speed is not None else "", SPEED_HELP),
+            ("Samples a second", count(speed), "in the usual pass", SPEED_HELP) if speed is not None else None,
             ("Time taken", duration(seconds), "", "Of the whole fit, both trainings where there are two.") if seconds is not None else None,
         ]
     )

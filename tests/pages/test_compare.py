@@ -218,6 +218,33 @@ def test_a_run_with_a_missing_file_does_not_take_the_page_down(open_page, text_o
     assert any("Something went wrong" in error.value for error in at.error) and "Traceback" not in text_of(at)
 
 
+def test_training_tab_shows_the_panel_of_one_result_at_a_time(open_page, text_of, trained, workspace_root, monkeypatch) -> None:
+    import json
+    import shutil
+
+    shutil.copytree(trained, workspace_root)
+    monkeypatch.setenv("RECSYS_WORKSPACE", str(workspace_root))
+    workspace = Workspace(workspace_root)
+    group = _main(workspace)
+    knn = next(run for run in group.runs if run.model_key == "item_knn")
+    steps = [
+        {"stage": f"Fitting: {kind}: training", "epoch": n, "loss": 1 / n, "learning_rate": 0.01, "samples_per_second": 500.0}
+        | ({"ndcg@20": 0.1 * n} if kind == "with validation" else {})
+        for kind, passes in (("with validation", 3), ("on all training data", 2))
+        for n in range(1, passes + 1)
+    ]
+    (knn.path / "history.json").write_text(json.dumps(steps))
+    at = open_page("compare", dataset=workspace.datasets()[0].id, runs=",".join(group.ids), chart="Training")
+    closer = next(box for box in at.selectbox if box.label == "Look closer at")
+    assert closer.value == closer.options.index("Item neighbours"), "the first that was validated"
+    shown = {metric.label.replace("\\", ""): metric.value for metric in at.metric}
+    assert (shown["Passes"], shown["Best NDCG@20"], shown["Samples a second"]) == ("3, then 2", "0.3000", "500")
+    assert "Did the lists get better?" in text_of(at) and "How large were the steps?" in text_of(at)
+    closer.select(next(name for name in closer.options if name.startswith("ALS"))).run()
+    assert "Did it learn to the end?" in text_of(at) and "Did the lists get better?" not in text_of(at)
+    assert "Samples a second" not in {metric.label for metric in at.metric}
+
+
 def test_rename_and_delete_name_what_depends_on_a_result(open_page, text_of, shown) -> None:
     group = _main(shown)
     at = open_page("compare", dataset=shown.datasets()[0].id, runs=",".join(group.ids), run=group.ids[0])
