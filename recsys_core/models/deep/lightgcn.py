@@ -13,20 +13,20 @@ from ...data.histories import Histories
 from ...params import Params, param
 from .._base import Cost, Source
 from ._base import DeepRecommender
-from ._sampling import SampledParams, build_sampler
+from ._sampling import SampledParams
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ...nn.batches import IndexBatches, Ragged
-    from ...nn.samplers import Drawn
+    from ...nn.batches import IndexBatches
 
 STEPS = {"softmax": 5, "pairs": 20}  # an epoch, at least: each propagates the whole graph
-ALL_ITEMS = 8192  # up to so many the softmax is over all items
+CELLS = 2**25  # users × items of a step up to which the softmax is over all items
 SAMPLE = 2048  # items compared with when there are more
+FOLD_IN_SAMPLE = 4096  # the same for new users
 FOLD_IN_RATE = 0.1  # the loss of one user is convex in the own vector, and steps are few
-PRIOR = 1.3  # weight decay × interactions: the pull on a vector is that of about one interaction, however many there are
+PRIOR = {"softmax": 1.3, "pairs": 0.06}  # weight decay × interactions: the pull on a vector does not grow with their number
 
 
 class LightGCNParams(SampledParams):
@@ -99,7 +99,7 @@ class LightGCNParams(SampledParams):
         advanced=True,
     )
     fold_in_steps: int = param(
-        20,
+        10,
         ge=0,
         le=1000,
         label="Steps for a new user",
@@ -114,7 +114,8 @@ class LightGCN(DeepRecommender):
     Source: He et al. 2020, https://arxiv.org/abs/2002.02126; scores eq. 4, layers eq. 3, their mean eq. 11.
     Differs: the softmax over a user's choices is the default loss (BPR is an option): it learns from every
     item at once, so that a few large steps an epoch do, and each step passes over the whole graph. The L2 term
-    of eq. 15 is Adam's weight decay, on all vectors in each step. Weights are averaged.
+    of eq. 15 is Adam's weight decay, on all vectors in each step. Weights are averaged. New users (not in the
+    paper) receive from their items as training users do, and an own vector by a few gradient steps.
     Cost: a step takes 4 × layers products of the graph with the vectors (interactions × factors), which
     is the whole price of a small batch; see nn/graph.py.
     """
@@ -135,15 +136,17 @@ class LightGCN(DeepRecommender):
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
         n, softmax = max(1, stats.n_interactions), params.loss == "softmax"
+        kind = "softmax" if softmax else "pairs"
         if softmax:
-            batch = int(np.clip(-(-stats.n_users // STEPS["softmax"]), 16, 8192))
-            negatives = stats.n_items if stats.n_items <= ALL_ITEMS else SAMPLE
+            batch = int(np.clip(-(-stats.n_users // STEPS[kind]), 16, 8192))
+            rows = batch if params.batch_size == "auto" else params.batch_size
+            negatives = stats.n_items if rows * stats.n_items <= CELLS else min(SAMPLE, stats.n_items)
         else:
-            batch, negatives = int(np.clip(n // STEPS["pairs"], 64, 2**18)), 4
+            batch, negatives = int(np.clip(n // STEPS[kind], 64, 2**18)), 1 if params.loss == "bpr" else 4
         return {
             "factors": int(np.clip(2 ** np.round(np.log2(n**0.5 / 4)), 8, 64)),
             "learning_rate": 0.05 if softmax else 0.02,
-            "weight_decay": min(1e-4, float(f"{PRIOR / n:.2g}")),
+            "weight_decay": min(1e-4, float(f"{PRIOR[kind] / n:.2g}")),
             "batch_size": batch,
             "negatives": negatives,
             "popularity": 0.75 if params.sampler == "popularity" else 0.0,
@@ -182,57 +185,9 @@ class LightGCN(DeepRecommender):
         return tuple(normalize(x, dim=1) for x in vectors) if self.resolved.loss == "cosine_contrastive" else vectors
 
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
-        return self._softmax_objective(data, device) if self.resolved.loss == "softmax" else self._pair_objective(data, device)
+        from ._graph_objectives import pair_objective, softmax_objective
 
-    def _softmax_objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
-        """Batches of users: all their choices against all items, or against drawn ones shared by the batch."""
-        import torch
-
-        from ...nn.batches import IndexBatches, SparseRows
-
-        p = self.resolved
-        rows = SparseRows(data.matrix("binary"), device)
-        active = torch.as_tensor(np.flatnonzero(data.user_counts), device=device)
-        say = torch.as_tensor(self._say(data.user_counts[data.user_counts > 0]), device=device)
-        sampler = None if self._over_all_items else build_sampler(p, data, device)
-
-        def loss(index: Tensor, step: int) -> Tensor:
-            index = index.to(device)
-            users = active[index]
-            user, item = self._vectors()
-            chosen, vectors = rows.take(users), user.index_select(0, users)
-            drawn = None
-            if sampler is not None:
-                score = lambda codes: vectors @ item.index_select(0, codes).T  # noqa: E731
-                drawn = sampler.shared(users, p.negatives, batch_items=chosen.columns, score=score)
-            return _choice_loss(vectors, item, chosen, drawn, say[index]) / len(index)
-
-        return IndexBatches(len(active), p.batch_size), loss
-
-    def _pair_objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
-        """Batches of choices, each against items of its own."""
-        import torch
-        import torch.nn.functional as F
-
-        from ...nn.batches import IndexBatches, SparseRows
-        from ...nn.losses import ranking_loss
-
-        p = self.resolved
-        every = SparseRows(data.matrix("binary"), device).all()
-        of_user, of_item = every.rows, every.columns
-        sampler = build_sampler(p, data, device)
-
-        def loss(index: Tensor, step: int) -> Tensor:
-            index = index.to(device)
-            users, items = of_user[index], of_item[index]
-            user, item = self._vectors()
-            vectors = user.index_select(0, users)
-            score = lambda codes: torch.einsum("bd,bnd->bn", vectors, F.embedding(codes, item))  # noqa: E731
-            drawn = sampler.sample(users, p.negatives, batch_items=items, score=score)
-            positive = (vectors * item.index_select(0, items)).sum(1)
-            return ranking_loss(p.loss, positive, score(drawn.items), excluded=drawn.excluded, n_items=data.n_items)
-
-        return IndexBatches(len(of_user), p.batch_size), loss
+        return (softmax_objective if self.resolved.loss == "softmax" else pair_objective)(self, data, device)
 
     @property
     def _over_all_items(self) -> bool:
@@ -284,7 +239,6 @@ class LightGCN(DeepRecommender):
         """
         import torch
 
-        from ...nn.batches import SparseRows
         from ...nn.fold_in import descend
 
         p, device = self.resolved, self._device
@@ -294,51 +248,24 @@ class LightGCN(DeepRecommender):
         handed_on = (edges.multiply(np.maximum(self.fitted.item_counts, 1) ** -0.5)).tocsr() @ self._passed_on
         start = liked @ self._start / counts.clip(1)[:, None]
         handed_on, start = (torch.as_tensor(x.astype(np.float32), device=device) for x in (handed_on, start))
-        chosen, say = SparseRows(liked, device).all(), torch.as_tensor(self._say(counts), device=device)
-        drawn = self._fixed_sample(liked)
+        say, size = (torch.as_tensor(x, dtype=torch.float32, device=device) for x in (self._say(counts), counts))
+        wanted = torch.as_tensor(liked @ self._item.cpu().numpy(), device=device)
+        sample = np.random.default_rng(0).permutation(len(self._item))[:FOLD_IN_SAMPLE]  # the same for everyone
+        others = self._item.index_select(0, torch.as_tensor(np.sort(sample), device=device))
         pull = p.weight_decay * np.count_nonzero(self.fitted.user_counts) / 2
 
         def vectors(own: Tensor) -> Tensor:
             return (own + handed_on) / (p.layers + 1)
 
         def loss(own: Tensor) -> Tensor:
-            return _choice_loss(vectors(own), self._item, chosen, drawn, say) + pull * own.square().sum()
+            # The scores of a row's choices add up to one product with the sum of their vectors.
+            v = vectors(own)
+            return torch.dot(say, size * (v @ others.T).logsumexp(1) - (v * wanted).sum(1)) + pull * own.square().sum()
 
         return vectors(descend(start, loss, p.fold_in_steps, FOLD_IN_RATE))
-
-    def _fixed_sample(self, liked: sparse.csr_matrix) -> Drawn | None:
-        """Items that the fold-in compares with, the same for everyone; None = all."""
-        import torch
-
-        from ...nn.samplers import Drawn, PairTable
-
-        n_items, device = self.fitted.n_items, self._device
-        if n_items <= ALL_ITEMS:
-            return None
-        items = torch.as_tensor(np.random.default_rng(0).permutation(n_items)[:SAMPLE], device=device)
-        log_q = torch.full((SAMPLE,), -float(np.log(n_items)), device=device)
-        return Drawn(items, log_q, PairTable(liked, device).contains(torch.arange(liked.shape[0], device=device)[:, None], items))
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' propagated vectors."""
         vectors = self._item.cpu().numpy()
         unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return unit[items] @ unit.T
-
-
-def _choice_loss(users: Tensor, item: Tensor, chosen: Ragged, drawn: Drawn | None, say: Tensor) -> Tensor:
-    """Softmax of every choice against all items (drawn = None) or the drawn ones: weighted by row and summed.
-
-    Shapes: users (B, d), item (I, d), chosen of B rows, say (B,) -> scalar.
-    """
-    import torch.nn.functional as F
-
-    from ...nn.losses import multinomial_nll, sampled_logsumexp, softmax_against
-
-    if drawn is None:
-        return multinomial_nll((users @ item.T).float(), chosen, say) * len(chosen)
-    # embedding and index_select, not users[rows]: the gradient of that adds up in a different order each time.
-    rows = chosen.rows
-    against = sampled_logsumexp((users @ item.index_select(0, drawn.items).T).float(), drawn.log_q, drawn.excluded)
-    positive = (F.embedding(rows, users) * F.embedding(chosen.columns, item)).sum(1)
-    return softmax_against(positive, against.index_select(0, rows), say.index_select(0, rows))
