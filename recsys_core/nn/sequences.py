@@ -67,6 +67,12 @@ class SequenceRows:
         return self.items[index.to(self.items.device), self.items.shape[1] - longest :]
 
 
+def shuffled(items: Tensor, pad: int) -> Tensor:
+    """int64 (B, L): each row's items in random order (torch's default generator), padding before them as it was."""
+    lot = torch.rand(items.shape, device=items.device).masked_fill(items == pad, -1.0)
+    return items.gather(1, lot.argsort(1))
+
+
 class LengthBatches(IndexBatches):
     """A new random order every epoch, in batches of sequences of about the same length, so that little is padding.
 
@@ -119,19 +125,23 @@ class SequenceNet(nn.Module):
         """(I, d): the items' vectors as scores use them."""
         return self.item.weight[: self.n_items] if self.output is None else self.output.weight
 
+    def output_vectors(self, items: Tensor) -> Tensor:
+        """(…) -> (…, d): rows of `output_table`, looked up."""
+        return F.embedding(items, (self.item if self.output is None else self.output).weight)
+
     def scores(self, states: Tensor) -> Tensor:
         """(n, d) -> (n, I): every item."""
         return F.linear(states, self.output_table, self.bias)
 
     def scores_of(self, states: Tensor, items: Tensor) -> Tensor:
         """(n, d), (n,) -> (n,): one item each; (n, d), (n, N) -> (n, N): N items each."""
-        vectors = F.embedding(items, (self.item if self.output is None else self.output).weight)
+        vectors = self.output_vectors(items)
         found = (states * vectors).sum(-1) if items.dim() == 1 else torch.einsum("nd,nkd->nk", states, vectors)
         return found if self.bias is None else found + F.embedding(items, self.bias[:, None]).squeeze(-1)
 
     def scores_with(self, states: Tensor, items: Tensor, less: Tensor | None = None) -> Tensor:
         """(n, d), (N,) -> (n, N): the same N items for all, `less` (N,) taken off (a correction, in the same pass)."""
-        vectors = F.embedding(items, (self.item if self.output is None else self.output).weight)
+        vectors = self.output_vectors(items)
         shift = None if self.bias is None else F.embedding(items, self.bias[:, None]).squeeze(-1)
         if less is not None:
             shift = -less if shift is None else shift - less

@@ -54,6 +54,12 @@ class Block(nn.Module):
         x = x + self.dropout(self.merge(looked.transpose(1, 2).flatten(2)))  # (B, L, d)
         return x + self.dropout(self.network(self.norm_network(x)))
 
+    def pass_on(self) -> None:
+        """Begin with attention handing on what it looks at as it is, so that tied item vectors mean something from the start."""
+        with torch.no_grad():
+            for weight in (self.key_value.weight[-len(self.merge.weight) :], self.merge.weight):
+                nn.init.eye_(weight)
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         if not self.training or not self.dropout.rate:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)

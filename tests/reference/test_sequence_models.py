@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,12 +12,14 @@ import torch.nn.functional as F
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import Dataset
 from recsys_core.data.histories import Histories
+from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
 from recsys_core.errors import Unsupported
-from recsys_core.models.sequential.bert4rec import BERT4Rec, hide
+from recsys_core.models.sequential._base import comes_after
+from recsys_core.models.sequential.bert4rec import BERT4Rec, forget_later, hide
 from recsys_core.models.sequential.sasrec import SASRec
 from recsys_core.nn.runtime import seeded
-from recsys_core.nn.sequences import LengthBatches, SequenceRows, windows
+from recsys_core.nn.sequences import LengthBatches, SequenceRows, shuffled, windows
 from recsys_core.nn.transformer import Transformer, attention_mask
 
 SMALL = {"dim": 16, "max_len": 6, "batch_size": 16, "learning_rate": 0.01, "averaging": 0.0}
@@ -238,32 +242,47 @@ def test_the_target_is_never_its_own_negative(loss, monkeypatch):
 
 def test_what_bert4rec_hides():
     torch.manual_seed(0)
-    present = torch.arange(20) >= torch.randint(0, 20, (4_000, 1))
-    hidden = hide(present, 0.3, 0.0)
+    present = torch.arange(20) >= torch.randint(0, 19, (4_000, 1))
+    hidden = hide(present, 0.3, torch.zeros(4_000, 1, dtype=torch.bool))
     assert not (hidden & ~present).any() and hidden.any(1).all()
-    assert (hidden[present.sum(1) >= 15].sum() / present[present.sum(1) >= 15].sum()).item() == pytest.approx(0.3, abs=0.02)
-    mixed = hide(present, 0.3, 0.4)
-    only_last = (mixed.sum(1) == 1) & mixed[:, -1]
-    assert only_last[present.sum(1) >= 15].float().mean().item() == pytest.approx(0.4, abs=0.03)
-    assert (hide(present, 0.3, 1.0).nonzero()[:, 1] == 19).all()
+    long = present.sum(1) >= 15
+    assert (hidden[long].sum() / present[long].sum()).item() == pytest.approx(0.3, abs=0.02)
+    only_last = torch.rand(4_000, 1) < 0.4
+    mixed = hide(present, 0.3, only_last)
+    assert (mixed[only_last[:, 0]].nonzero()[:, 1] == 19).all() and mixed[~only_last[:, 0]][:, :19].any()
+
+
+def test_histories_cut_at_a_random_item():
+    torch.manual_seed(0)
+    rows = torch.tensor([[9, 9, 1, 2, 3], [4, 5, 6, 7, 8], [9, 9, 9, 9, 2]]).repeat(400, 1)
+    chosen = torch.rand(1200, 1) < 0.5
+    cut = forget_later(rows, chosen, 9)
+    assert torch.equal(cut[~chosen[:, 0]], rows[~chosen[:, 0]])
+    seen = {tuple(row) for row in cut.tolist()}
+    assert seen == {(9, 9, 9, 1, 2), (9, 9, 1, 2, 3), (9, 9, 9, 4, 5), (9, 9, 4, 5, 6), (9, 4, 5, 6, 7), (4, 5, 6, 7, 8), (9, 9, 9, 9, 2)}
 
 
 def test_hidden_items_are_the_only_loss_of_bert4rec():
-    made = untrained(BERT4Rec, loss="full_softmax", mask_share=0.4, last_share=0.25)
+    made = untrained(BERT4Rec, loss="full_softmax", mask_share=0.4, last_share=0.5)
     _, loss = made._objective(made.train, "cpu")
     pieces = windows(made.train.histories(), 6, pad=9, overlap=0)
-    index, net, total = torch.tensor([0, 1, 4, 7]), made.network, 0.0
+    index, net = torch.tensor([0, 1, 4, 7, 9, 2, 3, 8]), made.network
+    each = {True: [], False: []}
     with seeded(3), torch.no_grad():
         value = float(loss(index, 0))
     items = SequenceRows(pieces).take(index)
     with seeded(3):
-        hidden = hide(items != 9, 0.4, 0.25)
-    for row, where in zip(items, hidden, strict=True):
+        only_last = torch.rand(len(items), 1) < 0.5
+        items = forget_later(items, only_last, 9)
+        hidden = hide(items != 9, 0.4, only_last)
+    for row, where, last in zip(items, hidden, only_last[:, 0].tolist(), strict=True):
         for place in where.nonzero().squeeze(1).tolist():
             with torch.no_grad():
                 state = net.encode(torch.where(where, torch.tensor(net.mask), row)[None])[:, place]
-                total += float(F.cross_entropy(net.scores(state), row[place, None]))
-    assert value == pytest.approx(total / int(hidden.sum()), rel=1e-4)
+                each[last].append(float(F.cross_entropy(net.scores(state), row[place, None])))
+    assert all(each.values()), "no row of one kind: choose another seed"
+    share = only_last.float().mean().item()
+    assert value == pytest.approx(share * np.mean(each[True]) + (1 - share) * np.mean(each[False]), rel=1e-4)
 
 
 # ---- what they learn -----------------------------------------------------------------------------
@@ -289,15 +308,47 @@ def test_sasrec_learns_what_follows_a_pair():
 
 
 @MODELS
+def test_what_is_asked_follows_the_validation_part(model):
+    """Held out from the middle of the histories: any missing item is asked for. Held out from their end: the next one."""
+    data = dataset([list(range(user % 3, 9)) for user in range(30)], 9)
+    begin = np.cumsum([0, *data.histories().lengths])[:-1]
+    last, middle = (np.isin(data.time, begin + at) for at in (data.histories().lengths - 1, 3))
+    for held, asked in ((last, "next"), (middle, "any")):
+        train, validation = data.subset(~held), Holdout(data.subset(held))
+        assert comes_after(validation, train) == (asked == "next")
+        fitted = model(**(SMALL | {"epochs": 2})).fit(train, context(), validation=validation)
+        assert fitted.resolved.asked == fitted.refit_params().asked == asked
+        assert any("in any order" in note for note in fitted.notes) == (asked == "any")
+        forced = model(**(SMALL | {"epochs": 1}), asked="next").fit(train, context(), validation=validation)
+        assert forced.resolved.asked == "next"
+    timeless = Holdout(replace(validation.truth, time=None))
+    assert comes_after(timeless, train), "without times nothing speaks against the order"
+
+
+def test_learning_any_item_forgets_the_order_but_not_the_items():
+    made = untrained(SASRec, asked="any")
+    sequences, plain = made._sequences(made.train), made.train.histories()
+    assert not np.array_equal(sequences.items, plain.items)
+    for user in range(len(plain)):
+        one, other = (h.items[h.indptr[user] : h.indptr[user + 1]] for h in (sequences, plain))
+        np.testing.assert_array_equal(np.sort(one), np.sort(other))
+    torch.manual_seed(0)
+    rows = torch.tensor([[9, 9, 1, 2, 3], [4, 5, 6, 7, 8]]).repeat(500, 1)
+    mixed = shuffled(rows, 9)
+    assert (mixed[::2, :2] == 9).all() and torch.equal(mixed.sort(1).values, rows.sort(1).values)
+    assert (mixed[1::2, -1] == 8).float().mean().item() == pytest.approx(0.2, abs=0.05)
+
+
+@MODELS
 def test_only_likes_are_part_of_a_history(model):
     """The disliked item 0 stands between all others; without it the rest goes round in a circle."""
     circle = [[(start + step) % 6 + 1 for step in range(8)] for start in range(24)]
     sequences = [[x for item in row for x in (item, 0)] for row in circle]
     data = dataset(sequences, 7, [[5.0, 1.0] * 8] * 24, threshold=4.0)
-    fitted = model(**(SMALL | {"epochs": 60, "dropout": 0.1})).fit(data, context())
+    fitted = model(**(SMALL | {"epochs": 60, "dropout": 0.1, "learning_rate": 0.005, "batch_size": 4})).fit(data, context())
     assert fitted.network.bias[0] < 0, "an item nobody liked is never the next one"
-    asked = Histories.from_lists([[1, 0, 2, 0], [4, 5, 0]], [[5, 1, 5, 1], [5, 5, 1]])
-    liked = Histories.from_lists([[1, 2], [4, 5]])
+    asked = Histories.from_lists([[4, 5, 0, 6, 1, 0, 2, 0], [1, 2, 3, 4, 5, 0]], [[5, 5, 1, 5, 5, 1, 5, 1], [5, 5, 5, 5, 5, 1]])
+    liked = Histories.from_lists([[4, 5, 6, 1, 2], [1, 2, 3, 4, 5]])
     np.testing.assert_allclose(fitted.history_scores(asked), fitted.history_scores(liked), atol=1e-5)
     np.testing.assert_array_equal(fitted.history_scores(liked).argmax(1), [3, 6])
 
@@ -329,8 +380,6 @@ def test_histories_of_one_item_cannot_be_learnt_from(model):
 def test_large_catalogues_are_sampled(model):
     stats = dataset(random_sequences(), 9).stats
     assert model().resolve(stats).loss == "full_softmax"
-    from dataclasses import replace
-
     large = model().resolve(replace(stats, n_items=100_000, n_interactions=10**6, n_users=10**4, longest_history=500))
     assert large.loss == "sampled_softmax" and large.negatives == 512 and large.max_len == 50
     tiny = model().resolve(replace(stats, n_items=4, n_interactions=6, n_users=3, longest_history=2))

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
+from ...data.holdout import Holdout
 from ...errors import Unsupported
 from ...params import param
 from .._base import Cost, Need
@@ -76,6 +78,13 @@ class SequenceParams(TrainingParams):
         tune=(0.0, 1.0, "linear"),
         advanced=True,
     )
+    asked: Literal["next", "any"] | Literal["auto"] = param(
+        "auto",
+        label="What is asked",
+        help="next: what comes next, from the order of a history. any: what else belongs to a history, in whatever order. "
+        "Automatic: as the validation part asks; next where what is held out came after the history.",
+        advanced=True,
+    )
 
 
 def sequences_a_step(params: Any, stats: DatasetStats) -> int:
@@ -97,6 +106,16 @@ def sequence_cost(stats: DatasetStats, p: Any, weights: int, multiplications: fl
     return Cost(
         int(memory), 3 + 2.2 * min(p.epochs, passes) * each / 2e10, "passes × interactions × (width² + width × items compared with)"
     )
+
+
+def comes_after(holdout: Holdout, data: Dataset) -> bool:
+    """Whether most of what is held out is no older than the newest item its user's history keeps."""
+    known, truth = holdout.given or data, holdout.truth
+    if known.time is None or truth.time is None or not len(truth):
+        return True
+    newest = np.full(known.n_users, np.iinfo(np.int64).min)
+    np.maximum.at(newest, known.user, known.time)
+    return bool((truth.time >= newest[truth.user]).mean() >= 0.5)
 
 
 class SequentialRecommender(DeepRecommender):
@@ -124,12 +143,21 @@ class SequentialRecommender(DeepRecommender):
             "dim": int(np.clip(2 ** np.round(np.log2(max(1.0, stats.n_interactions) ** 0.5 / 4)), 16, 64)),
             "batch_size": int(np.clip(2 ** np.round(np.log2(pieces / 16)), 8, 128)),
             "loss": loss,
+            "asked": "next",
             "negatives": min(512 if loss == "sampled_softmax" else 16, stats.n_items),
         }
 
     # ---- learning --------------------------------------------------------------------------------
+    def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
+        if self.params.asked == "auto" and validation is not None and not comes_after(validation, data):
+            self.resolved = self.resolved.with_(asked="any")
+            self.notes.append(
+                "What is held out lies among the items of the histories, not after them: learnt what belongs to a history, in any order."
+            )
+        super()._fit(data, ctx, validation)
+
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
-        from ...nn.sequences import LengthBatches, SequenceRows
+        from ...nn.sequences import LengthBatches, SequenceRows, shuffled
 
         p, network = self.resolved, self.network
         pieces = self._pieces(data, p.max_len + 1)
@@ -138,7 +166,7 @@ class SequentialRecommender(DeepRecommender):
         choice = self._choice_loss(data, device)
 
         def loss(index: Tensor, step: int) -> Tensor:
-            items = rows.take(index)
+            items = shuffled(rows.take(index), network.pad) if p.asked == "any" else rows.take(index)
             read, following = items[:, :-1], items[:, 1:]  # (B, L) each
             place = (read != network.pad).flatten().nonzero().squeeze(1)  # what follows padding is nobody's next item
             states = network.encode(read).flatten(0, 1).index_select(0, place)
@@ -148,8 +176,12 @@ class SequentialRecommender(DeepRecommender):
         return LengthBatches(pieces.lengths, p.batch_size), loss
 
     def _sequences(self, data: Dataset) -> Histories:
-        """What is learnt from, one row a sequence: the users' histories."""
-        return data.histories(relevant_only=True)
+        """What is learnt from, one row a sequence: the users' histories; in random order where order is not asked for."""
+        histories = data.histories(relevant_only=True)
+        if self.resolved.asked == "next":
+            return histories
+        order = np.lexsort((np.random.default_rng(0).random(len(histories.items)), histories.row))
+        return Histories(histories.indptr, histories.items[order], histories.values[order])
 
     def _pieces(self, data: Dataset, length: int, overlap: int = 1) -> Windows:
         """The training histories cut into windows, see `nn.sequences.windows`."""

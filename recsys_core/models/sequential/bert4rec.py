@@ -55,7 +55,7 @@ class BERT4RecParams(SequenceParams):
     )
     blocks: int = param(2, ge=1, le=12, label="Blocks", help="How many layers of attention.", tune=(1, 4, "linear"))
     heads: int = param(
-        1, ge=1, le=16, label="Heads", help="How many things each layer attends to at once. Must divide the width.", advanced=True
+        2, ge=1, le=16, label="Heads", help="How many things each layer attends to at once. Must divide the width.", advanced=True
     )
     mask_share: float = param(
         0.3,
@@ -70,7 +70,7 @@ class BERT4RecParams(SequenceParams):
         ge=0,
         le=1,
         label="Only the last hidden",
-        help="Share of the histories of which only the last item is hidden, which is what lists are made from.",
+        help="Share of the histories that end at a random item, which alone is hidden: what comes next, as in lists.",
         tune=(0.0, 0.8, "linear"),
         advanced=True,
     )
@@ -90,15 +90,20 @@ def _network(n_items: int, max_len: int, dim: int, blocks: int, heads: int, drop
         def __init__(self) -> None:
             super().__init__(n_items, dim, extra=1)
             self.mask = n_items + 1
+            with torch.no_grad():
+                self.item.weight[self.mask] = 0  # so that what attention brings is not drowned at first
             self.place = nn.Embedding(max_len, dim)
             nn.init.normal_(self.place.weight, std=0.02)
             self.dropout = Dropout(dropout)
             self.attend = Transformer(dim, blocks, heads, 4, dropout, causal=False, activation=nn.GELU)
             self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim))
+            nn.init.eye_(self.head[0].weight)
+            for block in self.attend.blocks:
+                block.pass_on()
 
         def read(self, items: Tensor) -> Tensor:
             places = torch.arange(max_len - items.shape[1], max_len, device=items.device)  # the last entry is always the last place
-            return self.dropout(self.item(items) * dim**0.5 + self.place(places))  # (B, L, d)
+            return self.dropout((self.item(items) + self.place(places)) * dim**0.5)  # (B, L, d)
 
         def encode(self, items: Tensor) -> Tensor:
             return self.head(self.attend(self.read(items), items != self.pad))  # (B, L, d)
@@ -116,8 +121,10 @@ class BERT4Rec(SequentialRecommender):
 
     Source: Sun et al. 2019, https://arxiv.org/abs/1904.06690; that it needs far more passes than others, or it looks weak:
     Petrov & Macdonald 2022, https://arxiv.org/abs/2207.07483.
-    Differs: norm before each part; a fixed share of the histories has only the last item hidden (the paper adds one such
-    copy of each history); what is hidden is drawn anew in every pass instead of ten times beforehand.
+    Differs: norm before each part; a share of the histories is cut at a random item, which alone is hidden, and weighs as much
+    as that share (the paper adds one copy of each history with its last item hidden, whose single place hardly counts and is
+    soon learnt by heart); it begins near an average of the other items' vectors, without which a small net idles for
+    dozens of passes; what is hidden is drawn anew in every pass instead of ten times beforehand.
     Shapes: items (B, L) -> states (B, L, d) -> scores (B, I).
     Cost: an epoch is interactions × (blocks × (12 d² + 2 L d) + share hidden × d × items compared with) × 3 multiplications.
     """
@@ -147,24 +154,47 @@ class BERT4Rec(SequentialRecommender):
         return _network(n_items, p.max_len, p.dim, p.blocks, p.heads, p.dropout)
 
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
-        from ...nn.sequences import LengthBatches, SequenceRows
+        import torch
+
+        from ...nn.sequences import LengthBatches, SequenceRows, shuffled
 
         p, network = self.resolved, self.network
         pieces = self._pieces(data, p.max_len, overlap=0)
         rows, choice = SequenceRows(pieces, device), self._choice_loss(data, device)
 
         def loss(index: Tensor, step: int) -> Tensor:
-            items = rows.take(index)
-            hidden = hide(items != network.pad, p.mask_share, p.last_share)
-            place = hidden.flatten().nonzero().squeeze(1)
-            states = network.encode(items.masked_fill(hidden, network.mask)).flatten(0, 1).index_select(0, place)
-            return choice(states, items.flatten()[place])
+            items = shuffled(rows.take(index), network.pad) if p.asked == "any" else rows.take(index)
+            only_last = torch.rand(len(items), 1, device=items.device) < p.last_share
+            items = forget_later(items, only_last, network.pad)
+            hidden = hide(items != network.pad, p.mask_share, only_last)
+            states = network.encode(items.masked_fill(hidden, network.mask)).flatten(0, 1)
+            total = states.new_zeros(())
+            for rows_of_a_kind in (only_last, ~only_last):
+                place = (hidden & rows_of_a_kind).flatten().nonzero().squeeze(1)
+                if len(place):
+                    told = choice(states.index_select(0, place), items.flatten()[place])
+                    total = total + told * rows_of_a_kind.float().mean()
+            return total
 
         return LengthBatches(pieces.lengths, p.batch_size), loss
 
 
-def hide(present: Tensor, share: float, last_share: float) -> Tensor:
-    """bool (B, L): what to hide. Of last_share of the rows the last entry alone, else each with chance `share`, and at least one.
+def forget_later(items: Tensor, rows: Tensor, pad: int) -> Tensor:
+    """int64 (B, L): the rows named (bool (B, 1)) end at a random one of their items, at the second or later; right-aligned again.
+
+    So what is hidden at the end is another item in each pass; the ends of the histories alone are learnt by heart.
+    """
+    import torch
+
+    lengths = (items != pad).sum(1, keepdim=True)
+    kept = 2 + (torch.rand(lengths.shape, device=items.device) * (lengths - 1)).long()  # 2 … length
+    shift = (lengths - kept).clamp(min=0) * rows
+    source = torch.arange(items.shape[1], device=items.device) - shift  # (B, L)
+    return items.gather(1, source.clamp(min=0)).masked_fill(source < 0, pad)
+
+
+def hide(present: Tensor, share: float, only_last: Tensor) -> Tensor:
+    """bool (B, L): what to hide: of the rows only_last (bool (B, 1)) the last entry; of others each with chance `share`, at least one.
 
     present: bool (B, L), right-aligned, at least one a row. Chance comes from torch's default generator.
     """
@@ -173,6 +203,5 @@ def hide(present: Tensor, share: float, last_share: float) -> Tensor:
     batch, length = present.shape
     lot = torch.rand(batch, length, device=present.device).masked_fill(~present, 2.0)
     hidden = (lot < share) | (lot == lot.min(1, keepdim=True).values)  # the smallest lot is always hidden
-    only_last = torch.rand(batch, 1, device=present.device) < last_share
     last = torch.arange(length, device=present.device) == length - 1
     return torch.where(only_last, last, hidden & present)

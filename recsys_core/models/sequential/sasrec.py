@@ -57,7 +57,7 @@ class SASRecParams(SequenceParams):
         tune=(1, 4, "linear"),
     )
     heads: int = param(
-        1, ge=1, le=16, label="Heads", help="How many things each layer attends to at once. Must divide the width.", advanced=True
+        2, ge=1, le=16, label="Heads", help="How many things each layer attends to at once. Must divide the width.", advanced=True
     )
 
 
