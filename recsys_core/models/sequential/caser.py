@@ -1,0 +1,290 @@
+"""Convolutional sequence model: the last few items as a picture, read by filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ...data.dataset import Dataset, DatasetStats
+from ...data.histories import Histories
+from ...errors import Unsupported
+from ...params import param
+from .._base import Cost, Source
+from .._card import block_bytes
+from ._base import SequenceParams, SequentialRecommender
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ...nn.batches import IndexBatches
+
+FOLD_IN_PLACES = 20  # latest places of a history from which the vector of a new user is found
+FOLD_IN_ITEMS = 512  # items these are compared with
+FOLD_IN_RATE = 0.05
+
+
+class CaserParams(SequenceParams):
+    learning_rate: float = param(
+        0.003,
+        gt=0,
+        le=1,
+        label="Learning rate",
+        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
+        tune=(3e-4, 1e-2, "log"),
+    )
+    patience: int = param(
+        5,
+        ge=0,
+        le=500,
+        fast=3,
+        thorough=15,
+        label="Patience",
+        help="Stop after this many passes without a better validation result. 0 = never stop early.",
+        advanced=True,
+    )
+    dropout: float = param(
+        0.5,
+        ge=0,
+        lt=1,
+        label="Dropout",
+        help="Share of the numbers switched off at each learning step, against learning by heart. Small data needs more.",
+        tune=(0.0, 0.7, "linear"),
+    )
+    max_len: int | Literal["auto"] = param(
+        "auto",
+        ge=2,
+        le=200,
+        label="Items looked at",
+        help="How many of the most recent items make up the picture. Automatic: five, as in the paper, fewer where histories are shorter.",
+        tune=(3, 10, "linear"),
+    )
+    popularity: float = param(
+        1.0,
+        ge=0,
+        le=2,
+        label="Compare with popular items",
+        help="0: all items are equally likely to be compared with. 1: in proportion to their popularity. Not for full_softmax.",
+        tune=(0.0, 1.0, "linear"),
+        advanced=True,
+    )
+    targets: int = param(
+        3,
+        ge=1,
+        le=50,
+        label="Next items told at once",
+        help="How many of the items that follow each picture stands for. More than one lets the model skip an item.",
+        tune=(1, 5, "linear"),
+    )
+    horizontal: int = param(
+        16,
+        ge=0,
+        le=512,
+        label="Horizontal filters",
+        help="How many patterns of items in a row are looked for, of each length from one item to all.",
+        tune=(4, 64, "log"),
+    )
+    vertical: int = param(
+        4,
+        ge=0,
+        le=128,
+        label="Vertical filters",
+        help="How many weighted sums of the items looked at are formed.",
+        tune=(1, 16, "log"),
+    )
+    user: Literal["vector", "none"] = param(
+        "vector",
+        label="Long-term taste",
+        help="vector: each user has numbers of their own beside the last few items; found by a few steps for a user never seen. "
+        "none: only the last few items count.",
+    )
+    tied: bool = param(
+        True,
+        label="Same item vectors in and out",
+        help="Whether an item that comes next is told by the vector it is read with. Off: two vectors an item, which needs more data.",
+        advanced=True,
+    )
+    fold_in_steps: int = param(
+        20,
+        ge=1,
+        le=1000,
+        label="Steps for a new user",
+        help="How many learning steps find the taste of a user the model has never seen. Too many learn the history by heart.",
+        advanced=True,
+    )
+
+
+class Caser(SequentialRecommender):
+    """Convolutional sequence embedding.
+
+    Source: Tang & Wang 2018, https://arxiv.org/abs/1809.07426.
+    Differs: softmax over all (or sampled) items instead of binary cross-entropy with three negatives; every place of a
+    history is an example, also the first ones (zeros before them) and the last ones (fewer targets); no activation after
+    the vertical filters, as in the authors' code; a user never seen gets a vector by a few gradient steps on their own latest
+    places, from the mean user.
+    Shapes: items (B, L) -> picture (B, L, d) -> (B, d), beside the user (B, d) -> (B, 2 d) -> scores (B, I).
+    Cost: an epoch is interactions × (filters × L³ / 6 × d + 2 d × items compared with) × 3 multiplications.
+    """
+
+    key = "caser"
+    label = "Convolution over the sequence (Caser)"
+    summary = "For 'what next' where short patterns of the last few items matter beside a lasting taste; needs times and some training."
+    source = Source(
+        "Tang, Wang: Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding (2018)",
+        "https://arxiv.org/abs/1809.07426",
+    )
+    Params = CaserParams
+    full_softmax_items = 1_000
+
+    @classmethod
+    def auto_params(cls, params: Any, stats: DatasetStats) -> dict[str, Any]:
+        values = super().auto_params(params, stats)
+        batch = int(np.clip(2 ** np.round(np.log2(max(1, stats.n_interactions) / 200)), 16, 512))
+        return values | {"max_len": int(np.clip(stats.longest_history - 1, 2, 5)), "batch_size": batch}
+
+    def cost(self, stats: DatasetStats) -> Cost:
+        p = self.resolve(stats)
+        compared = stats.n_items if p.loss == "full_softmax" else p.negatives * (1 if p.loss == "sampled_softmax" else p.targets)
+        width = p.dim * (2 if p.user == "vector" else 1)
+        filters = p.horizontal * p.max_len * (p.max_len + 1) * (p.max_len + 2) / 6 * p.dim
+        combine = (p.horizontal * p.max_len + p.vertical * p.dim) * p.dim
+        weights = 4 * (stats.n_items * (p.dim + width) + stats.n_users * p.dim + filters + combine)
+        step = 4 * p.batch_size * (3 * compared + 4 * p.max_len * (p.dim + p.horizontal * p.max_len))
+        passes = 2 * min(p.epochs, 30)  # it stops early, and is then fitted again
+        return Cost(
+            int(5 * weights + step + 60 * stats.n_interactions + block_bytes(stats)),
+            3 + passes * stats.n_interactions * 3 * (filters + combine + compared * (width + 60)) / 1e10,
+            "passes × interactions × items compared with",
+        )
+
+    def _build(self, n_users: int, n_items: int) -> nn.Module:
+        from ...nn.convolution import PictureNet
+
+        p = self.resolved
+        if not p.horizontal and not p.vertical:
+            raise Unsupported(f"{self.label} needs filters; got none of either kind.", "Set horizontal or vertical to 1 or more.")
+        return PictureNet(n_users if p.user == "vector" else 0, n_items, p.max_len, p.dim, p.horizontal, p.vertical, p.dropout, p.tied)
+
+    # ---- learning --------------------------------------------------------------------------------
+    def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
+        import torch
+
+        from ...nn.batches import IndexBatches
+        from ...nn.places import Places
+
+        p, network = self.resolved, self.network
+        places = Places(self._sequences(data), p.max_len, p.targets, network.pad, device)
+        if not len(places):
+            raise Unsupported(f"{self.label} learns what follows what; no user has two relevant interactions.", "Use more data.")
+        choice = self._place_loss(data, device)
+
+        def loss(index: Tensor, step: int) -> Tensor:
+            row, read, following = places.take_any(index) if p.asked == "any" else places.take(index)
+            states = network.picture(read)
+            if network.user is not None:
+                states = torch.cat([states, network.dropout(network.user(row))], 1)
+            return choice(states, following) / (len(index) * places.targets_a_place)
+
+        return IndexBatches(len(places), p.batch_size), loss
+
+    def _place_loss(self, data: Dataset, device: Any) -> Callable[[Tensor, Tensor], Tensor]:
+        """loss(states (B, d), targets (B, T), padded): summed over all targets; those of a place share what they are compared with."""
+        import math
+
+        from ...nn.losses import sampled_logsumexp, softmax_against
+        from ...nn.samplers import NegativeSampler, popularity_weights
+
+        p, network = self.resolved, self.network
+
+        def against_all(states: Tensor, targets: Tensor) -> Tensor:
+            there, scores = targets != network.pad, network.scores(states)
+            each = scores.logsumexp(1, keepdim=True) - scores.gather(1, targets.masked_fill(~there, 0))
+            return (each * there).sum()
+
+        if p.loss == "full_softmax":
+            return against_all
+        if p.loss == "sampled_softmax":
+            sampler = NegativeSampler(data.n_items, None, popularity_weights(data.item_counts, p.popularity), device)
+
+            def against_some(states: Tensor, targets: Tensor) -> Tensor:
+                drawn, of = sampler.draw((p.negatives,)), (targets != network.pad).nonzero()
+                negative = network.scores_with(states, drawn, sampler.log_q[drawn] + math.log(p.negatives))
+                total = sampled_logsumexp(negative, None, (targets[:, :, None] == drawn).any(1))
+                positive = network.scores_of(states.index_select(0, of[:, 0]), targets[of[:, 0], of[:, 1]])
+                return softmax_against(positive, total.index_select(0, of[:, 0])) * len(of)
+
+            return against_some
+        one_by_one = self._choice_loss(data, device)
+
+        def each_alone(states: Tensor, targets: Tensor) -> Tensor:
+            of = (targets != network.pad).nonzero()
+            return one_by_one(states.index_select(0, of[:, 0]), targets[of[:, 0], of[:, 1]]) * len(of)
+
+        return each_alone
+
+    # ---- scoring ---------------------------------------------------------------------------------
+    def _ready(self) -> None:
+        """The mean vector of the users who were learnt from: where new users start."""
+        if self.network.user is not None:
+            self._learnt = self._sequences(self.fitted).lengths > 1
+            self._mean_user = self.network.user.weight.detach()[self._learnt].mean(0)
+
+    def _scores(self, users: np.ndarray) -> np.ndarray:
+        import torch
+
+        histories, user = self.fitted.histories(users), self.network.user
+        if user is None:
+            return self._history_scores(histories)
+        taste = user.weight.detach()[torch.as_tensor(users, dtype=torch.int64, device=user.weight.device)]
+        never = np.flatnonzero(~self._learnt[users])
+        if len(never):
+            taste[never] = self._taste(histories.take(never))
+        return self._scores_with(histories, taste)
+
+    def _history_scores(self, histories: Histories) -> np.ndarray:
+        return super()._history_scores(histories) if self.network.user is None else self._scores_with(histories, self._taste(histories))
+
+    def _scores_with(self, histories: Histories, taste: Tensor) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            return self.network.scores(torch.cat([self._states(histories), taste], 1)).cpu().numpy()
+
+    def _taste(self, histories: Histories) -> Tensor:
+        """(B, d) vectors of users never seen: a few steps on what followed their latest places, everything else held fixed."""
+        import torch
+        import torch.nn.functional as F
+
+        from ...nn.fold_in import descend
+        from ...nn.losses import sampled_logsumexp, softmax_against
+        from ...nn.places import Places
+
+        p, network, mean = self.resolved, self.network, self._mean_user
+        start = mean.repeat(len(histories), 1)
+        latest = histories.relevant(self.fitted.threshold).last(FOLD_IN_PLACES + p.max_len)
+        places = Places(latest, p.max_len, p.targets, network.pad, mean.device)
+        if not len(places):
+            return start
+        drawn = torch.as_tensor(np.random.default_rng(0).permutation(self.fitted.n_items)[:FOLD_IN_ITEMS], device=mean.device)
+        log_q = mean.new_full((len(drawn),), -float(np.log(self.fitted.n_items)))
+        with torch.no_grad():
+            row, read, following = places.take(places.latest(FOLD_IN_PLACES))
+            pictures = network.picture(read)
+            there = following != network.pad
+            of, target = there.nonzero()[:, 0], following[there]
+            fixed = F.pad(pictures, (0, network.dim))
+            against, positive = network.scores_with(fixed, drawn)[of], network.scores_of(fixed[of], target)
+            same = target[:, None] == drawn
+            users = row[of]
+            weights = (1 / torch.bincount(users, minlength=len(histories)).clamp(min=1))[users]
+            table = network.output_table[:, network.dim :]
+            drawn_part, target_part = table[drawn], table[target]
+
+        def loss(vectors: Tensor) -> Tensor:
+            of_users = F.embedding(users, vectors)
+            negative = against + F.embedding(users, vectors @ drawn_part.T)
+            chosen = positive + (of_users * target_part).sum(1)
+            return softmax_against(chosen, sampled_logsumexp(negative, log_q, same), weights)
+
+        return descend(start, loss, p.fold_in_steps, FOLD_IN_RATE)
