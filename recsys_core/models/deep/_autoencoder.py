@@ -122,14 +122,18 @@ class Autoencoder(DeepRecommender):
         return self._score_rows(self._positives(histories))
 
     def _score_rows(self, rows: sparse.csr_matrix) -> np.ndarray:
-        """float32 (B, I): log-probability of every item as the next choice of each row."""
+        """float32 (B, I): scores of each row's history."""
         import torch
 
         from ...nn.batches import SparseRows
 
         with torch.inference_mode():
             logits = self.network(SparseRows(rows, next(self.network.parameters()).device).all())[0]
-            return logits.log_softmax(1).cpu().numpy()
+            return self._as_scores(logits).cpu().numpy()
+
+    def _as_scores(self, logits: Tensor) -> Tensor:
+        """(B, I): log-probability of every item as the next choice."""
+        return logits.log_softmax(1)
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' columns in the last layer: what the decoder finds alike."""
