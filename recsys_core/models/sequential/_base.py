@@ -94,6 +94,12 @@ def sequences_a_step(params: Any, stats: DatasetStats) -> int:
     return int(np.clip(2 ** np.round(np.log2(pieces / 32)), 8, 128))
 
 
+def dropout_for(stats: DatasetStats) -> float:
+    """0.4 where an item has some 15 interactions, 0.2 where it has 200."""
+    per_item = stats.n_interactions / max(1, stats.n_items)
+    return float(np.clip(np.round(0.55 - 0.15 * np.log10(max(1.0, per_item)), 1), 0.1, 0.5))
+
+
 def sequence_cost(stats: DatasetStats, p: Any, weights: int, multiplications: float, floats: float, passes: int) -> Cost:
     """Of a network with `weights` numbers besides the items' vectors: multiplications and floats kept for each history entry.
 

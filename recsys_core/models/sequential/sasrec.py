@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...data.dataset import DatasetStats
 from ...params import param
 from .._base import Cost, Source
-from ._base import SequenceParams, SequentialRecommender, sequence_cost, sequences_a_step
+from ._base import SequenceParams, SequentialRecommender, dropout_for, sequence_cost, sequences_a_step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,12 +40,13 @@ class SASRecParams(SequenceParams):
         help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.98 = over some 50 steps.",
         advanced=True,
     )
-    dropout: float = param(
-        0.4,
+    dropout: float | Literal["auto"] = param(
+        "auto",
         ge=0,
         lt=1,
         label="Dropout",
-        help="Share of the numbers switched off at each learning step, against learning by heart. Small data needs more.",
+        help="Share of the numbers switched off at each learning step, against learning by heart. "
+        "Automatic: the more, the fewer interactions an item has.",
         tune=(0.0, 0.7, "linear"),
     )
     blocks: int = param(
@@ -104,14 +105,17 @@ class SASRec(SequentialRecommender):
 
     key = "sasrec"
     label = "Self-attention over the sequence (SASRec)"
-    summary = "For 'what next' where the order of the last items matters and there are many histories; needs times."
+    summary = "For 'what next' where it depends on several recent items and their order; wants some thousand histories, and times."
     source = Source("Kang, McAuley: Self-Attentive Sequential Recommendation (2018)", "https://arxiv.org/abs/1808.09781")
     Params = SASRecParams
     full_softmax_items = 1_000
 
     @classmethod
     def auto_params(cls, params: Any, stats: DatasetStats) -> dict[str, Any]:
-        return super().auto_params(params, stats) | {"batch_size": sequences_a_step(params, stats)}
+        return super().auto_params(params, stats) | {
+            "batch_size": sequences_a_step(params, stats),
+            "dropout": dropout_for(stats),
+        }
 
     def cost(self, stats: DatasetStats) -> Cost:
         p = self.resolve(stats)
