@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from ...nn.batches import IndexBatches
 
-FOLD_IN_PLACES = 20  # latest places of a history from which the vector of a new user is found
+FOLD_IN_PLACES = 50  # latest places of a history from which the vector of a new user is found
 FOLD_IN_ITEMS = 512  # items these are compared with
-FOLD_IN_RATE = 0.05
+FOLD_IN_RATE = 0.02
 
 
 class CaserParams(SequenceParams):
@@ -106,7 +106,7 @@ class CaserParams(SequenceParams):
         advanced=True,
     )
     fold_in_steps: int = param(
-        20,
+        5,
         ge=1,
         le=1000,
         label="Steps for a new user",
@@ -121,8 +121,10 @@ class Caser(SequentialRecommender):
     Source: Tang & Wang 2018, https://arxiv.org/abs/1809.07426.
     Differs: softmax over all (or sampled) items instead of binary cross-entropy with three negatives; every place of a
     history is an example, also the first ones (zeros before them) and the last ones (fewer targets); no activation after
-    the vertical filters, as in the authors' code; a user never seen gets a vector by a few gradient steps on their own latest
-    places, from the mean user.
+    the vertical filters, as in the authors' code; dropout of the items and of what is read, too; the
+    items' vectors are the same in and out; a user never seen starts at the mean of the users of the same items and gets a
+    vector by a few gradient steps on their own latest places; where what else belongs to a history is asked (`asked`), the
+    picture is drawn from anywhere in it.
     Shapes: items (B, L) -> picture (B, L, d) -> (B, d), beside the user (B, d) -> (B, 2 d) -> scores (B, I).
     Cost: an epoch is interactions × (filters × L³ / 6 × d + 2 d × items compared with) × 3 multiplications.
     """
@@ -151,7 +153,7 @@ class Caser(SequentialRecommender):
         combine = (p.horizontal * p.max_len + p.vertical * p.dim) * p.dim
         weights = 4 * (stats.n_items * (p.dim + width) + stats.n_users * p.dim + filters + combine)
         step = 4 * p.batch_size * (3 * compared + 4 * p.max_len * (p.dim + p.horizontal * p.max_len))
-        passes = 2 * min(p.epochs, 30)  # it stops early, and is then fitted again
+        passes = 2 * min(p.epochs, 14)  # it stops early, and is then fitted again
         return Cost(
             int(5 * weights + step + 60 * stats.n_interactions + block_bytes(stats)),
             3 + passes * stats.n_interactions * 3 * (filters + combine + compared * (width + 60)) / 1e10,
@@ -225,10 +227,13 @@ class Caser(SequentialRecommender):
 
     # ---- scoring ---------------------------------------------------------------------------------
     def _ready(self) -> None:
-        """The mean vector of the users who were learnt from: where new users start."""
-        if self.network.user is not None:
-            self._learnt = self._sequences(self.fitted).lengths > 1
-            self._mean_user = self.network.user.weight.detach()[self._learnt].mean(0)
+        """Where new users start: for each item the mean vector of the users who chose it and were learnt from."""
+        if self.network.user is None:
+            return
+        users = self.network.user.weight.detach().cpu().numpy()
+        self._learnt = self._sequences(self.fitted).lengths > 1
+        chosen = self.fitted.matrix("binary").T.tocsr().multiply(self._learnt[None, :]).tocsr()
+        self._start = ((chosen @ users) / np.maximum(np.diff(chosen.indptr), 1)[:, None]).astype(np.float32)
 
     def _scores(self, users: np.ndarray) -> np.ndarray:
         import torch
@@ -252,7 +257,8 @@ class Caser(SequentialRecommender):
             return self.network.scores(torch.cat([self._states(histories), taste], 1)).cpu().numpy()
 
     def _taste(self, histories: Histories) -> Tensor:
-        """(B, d) vectors of users never seen: a few steps on what followed their latest places, everything else held fixed."""
+        """(B, d) vectors of users never seen: from where users of the same items are, a few steps on what followed each of their
+        latest places, everything else held fixed."""
         import torch
         import torch.nn.functional as F
 
@@ -260,31 +266,27 @@ class Caser(SequentialRecommender):
         from ...nn.losses import sampled_logsumexp, softmax_against
         from ...nn.places import Places
 
-        p, network, mean = self.resolved, self.network, self._mean_user
-        start = mean.repeat(len(histories), 1)
+        p, network, n_items = self.resolved, self.network, self.fitted.n_items
+        chosen = self._positives(histories)
+        begin = chosen @ self._start / np.maximum(np.diff(chosen.indptr), 1)[:, None]
+        start = torch.as_tensor(begin.astype(np.float32), device=network.user.weight.device)
         latest = histories.relevant(self.fitted.threshold).last(FOLD_IN_PLACES + p.max_len)
-        places = Places(latest, p.max_len, p.targets, network.pad, mean.device)
+        places = Places(latest, p.max_len, 1, network.pad, start.device)
         if not len(places):
             return start
-        drawn = torch.as_tensor(np.random.default_rng(0).permutation(self.fitted.n_items)[:FOLD_IN_ITEMS], device=mean.device)
-        log_q = mean.new_full((len(drawn),), -float(np.log(self.fitted.n_items)))
+        drawn = torch.as_tensor(np.random.default_rng(0).permutation(n_items)[:FOLD_IN_ITEMS], device=start.device)
         with torch.no_grad():
             row, read, following = places.take(places.latest(FOLD_IN_PLACES))
-            pictures = network.picture(read)
-            there = following != network.pad
-            of, target = there.nonzero()[:, 0], following[there]
-            fixed = F.pad(pictures, (0, network.dim))
-            against, positive = network.scores_with(fixed, drawn)[of], network.scores_of(fixed[of], target)
-            same = target[:, None] == drawn
-            users = row[of]
-            weights = (1 / torch.bincount(users, minlength=len(histories)).clamp(min=1))[users]
-            table = network.output_table[:, network.dim :]
-            drawn_part, target_part = table[drawn], table[target]
+            target = following.squeeze(1)
+            pictures = F.pad(network.picture(read), (0, network.dim))  # the user's part is what is looked for
+            share = start.new_full((len(drawn),), float(np.log(len(drawn) / n_items)))
+            against = network.scores_with(pictures, drawn, share).masked_fill_(target[:, None] == drawn, -torch.inf)
+            positive = network.scores_of(pictures, target)
+            weights = (1 / torch.bincount(row, minlength=len(histories)).clamp(min=1))[row]
+            to_drawn, to_target = (network.output_vectors(codes)[:, network.dim :] for codes in (drawn, target))
 
         def loss(vectors: Tensor) -> Tensor:
-            of_users = F.embedding(users, vectors)
-            negative = against + F.embedding(users, vectors @ drawn_part.T)
-            chosen = positive + (of_users * target_part).sum(1)
-            return softmax_against(chosen, sampled_logsumexp(negative, log_q, same), weights)
+            total = sampled_logsumexp(against + F.embedding(row, vectors @ to_drawn.T))
+            return softmax_against(positive + (F.embedding(row, vectors) * to_target).sum(1), total, weights)
 
         return descend(start, loss, p.fold_in_steps, FOLD_IN_RATE)

@@ -48,12 +48,21 @@ class GRU4RecParams(SequenceParams):
         tune=(0.0, 0.7, "linear"),
     )
     state_dropout: float = param(
-        0.2,
+        0.5,
         ge=0,
         lt=1,
         label="Dropout of the state",
         help="Share of the state's numbers switched off when the next item is told from it.",
         tune=(0.0, 0.6, "linear"),
+    )
+    popularity: float = param(
+        1.0,
+        ge=0,
+        le=2,
+        label="Compare with popular items",
+        help="0: all items are equally likely to be compared with. 1: in proportion to their popularity. Not for full_softmax.",
+        tune=(0.0, 1.0, "linear"),
+        advanced=True,
     )
     hidden: int | Literal["auto"] = param(
         "auto",
@@ -78,7 +87,7 @@ class GRU4RecParams(SequenceParams):
         label="What it learns",
         help="full_softmax: the next item above all others (best lists). sampled_softmax: above a sample of them, for large catalogues. "
         "bpr_max and top1_max: above the strongest of a sample, the losses of the paper. gbce and bce: chosen or not. "
-        "Automatic: full up to 5,000 items, then sampled.",
+        "Automatic: full for a small catalogue, else sampled.",
     )
     score_penalty: float = param(
         0.5,
@@ -192,6 +201,7 @@ class GRU4Rec(SequentialRecommender):
         "https://arxiv.org/abs/1511.06939",
     )
     Params = GRU4RecParams
+    full_softmax_items = 1_000
 
     @classmethod
     def auto_params(cls, params: Any, stats: DatasetStats) -> dict[str, Any]:
@@ -212,7 +222,7 @@ class GRU4Rec(SequentialRecommender):
         passes = 2 * min(p.epochs, 30)  # it stops early, and is then fitted again
         return Cost(
             int(5 * weights + step + 40 * stats.n_interactions + block_bytes(stats)),
-            3 + passes * stats.n_interactions * 3 * (state + compared * (p.dim + 60)) / 1e10,
+            3 + passes * stats.n_interactions * 3 * (state + compared * (p.dim + 60)) / 1.5e10,
             "passes × interactions × (items compared with + state²)",
         )
 
