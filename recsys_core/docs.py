@@ -15,7 +15,7 @@ from . import params, registry
 from .params import ParamField
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "models.md"
-FAMILIES = ("Baseline", "Neighbourhood", "Linear", "Graph", "Matrix factorisation", "Deep", "Fused")
+FAMILIES = ("Baseline", "Neighbourhood", "Linear", "Graph", "Matrix factorisation", "Deep", "Sequential", "Fused")
 HEAD = """<!-- Written by `make docs` (python -m recsys_core.docs) from the models themselves: do not edit. -->
 # Models, splits and metrics
 

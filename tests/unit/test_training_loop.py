@@ -166,7 +166,7 @@ def test_the_rate_found_learns_fast_and_the_network_is_put_back():
     before = problem.weights()
     found = find_learning_rate(problem.network, problem.batches, problem.loss, "sgd", 0.0, ONE)
     torch.testing.assert_close(problem.weights(), before, atol=0, rtol=0)
-    assert found.rates[0] == pytest.approx(1e-5) and (np.diff(found.rates) > 0).all() and len(found.rates) == len(found.losses)
+    assert found.rates[0] == pytest.approx(1e-5) and (np.diff(found.rates) > 0).all() and len(found.rates) == len(found.changes)
 
     def after_5(rate: float) -> float:
         return Regression().fit(TrainSettings(5, rate, optimizer="sgd")).history[-1]["loss"]
@@ -174,6 +174,24 @@ def test_the_rate_found_learns_fast_and_the_network_is_put_back():
     assert after_5(found.rate) < 0.2 * after_5(1e-3), "far too small a rate learns as fast"
     again = find_learning_rate(problem.network, problem.batches, problem.loss, "sgd", 0.0, ONE)
     assert again.rate == found.rate
+
+
+def test_batches_that_differ_more_than_steps_teach_do_not_mislead():
+    """Losses of batches wander by much more than is learnt; compared with itself each batch still tells."""
+    problem = Regression(batch=8)
+    wander = 400 * torch.rand(96, generator=torch.Generator().manual_seed(0))
+
+    def noisy(index: torch.Tensor, step: int) -> torch.Tensor:
+        return problem.loss(index, step) + wander[index[0]]
+
+    def flat(index: torch.Tensor, step: int) -> torch.Tensor:
+        return 0 * problem.loss(index, step) + wander[index[0]]
+
+    plain, noisily, never = (
+        find_learning_rate(problem.network, problem.batches, loss, "adam", 0.0, ONE).rate for loss in (problem.loss, noisy, flat)
+    )
+    assert plain > 0.005 and noisily == pytest.approx(plain, rel=0.5)
+    assert never is None
 
 
 # ---- compile ---------------------------------------------------------------------------------------

@@ -104,8 +104,13 @@ class DeepRecommender(Recommender):
         p = self.resolved
         if p.find_learning_rate:
             found = find_learning_rate(self.network, batches, loss, p.optimizer, p.weight_decay, ctx)
-            self.notes.append(f"Learning rate {found.rate:.2g} was found in {len(found.rates)} trial steps.")
-            self.resolved = p = p.with_(learning_rate=found.rate, find_learning_rate=False)
+            rate = p.learning_rate if found.rate is None else found.rate
+            self.notes.append(
+                f"Learning rate {rate:.2g} was found in {len(found.rates)} trial steps."
+                if found.rate is not None
+                else f"In {len(found.rates)} trial steps the loss did not fall by more than chance; the learning rate stays {rate:.2g}."
+            )
+            self.resolved = p = p.with_(learning_rate=rate, find_learning_rate=False)
         if p.lazy_updates and not self.lazy_tables:
             self.notes.append(f"{self.label} uses all its weights in every step, so updating only what was looked up has no effect.")
         steps = -(-len(batches) // p.accumulate)

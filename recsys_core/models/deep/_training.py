@@ -129,7 +129,7 @@ class TrainingParams(Params):
     find_learning_rate: bool = param(
         False,
         label="Find the learning rate first",
-        help="Tries rising learning rates for some hundred steps and takes one just below where the loss breaks down, "
+        help="Tries rising learning rates for some hundred steps and takes a tenth of the best of them, "
         "instead of the one above.",
         advanced=True,
         group=TECHNIQUE,
