@@ -252,7 +252,7 @@ def test_caser_loss_is_the_mean_cross_entropy_of_its_targets():
 
 
 def test_a_new_user_with_the_history_of_an_old_one_gets_much_the_same_list():
-    """Two circles, run through in step; which one is the user's is told by no single item but by all of them."""
+    """Users of two tastes who stray a quarter of the time: what is the user's is told by no single item but by all of them."""
     rng = np.random.default_rng(1)
     n_users, n, half = 80, 12, 15
     taste = np.arange(n_users) % 2
