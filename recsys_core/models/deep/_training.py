@@ -152,7 +152,7 @@ class TrainingParams(Params):
     lazy_updates: bool = param(
         False,
         label="Update only what was looked up",
-        help="A step changes only the users and items it saw. It pays with hundreds of thousands of items, and costs a little below.",
+        help="A step changes only the users and items it saw. It pays with hundreds of thousands of items, best with the optimiser adagrad, and costs a little below.",
         advanced=True,
         group=TECHNIQUE,
     )
