@@ -21,7 +21,7 @@ from recsys_core.models.deep.neumf import NeuMF
 
 SMALL = {
     MultVAE: {"hidden": 32, "latent": 16, "batch_size": 16, "learning_rate": 0.005},
-    NeuMF: {"factors": 8, "hidden": 8, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.0},
+    NeuMF: {"factors": 8, "hidden": 8, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.0, "pretraining": False},
 }
 MODELS = pytest.mark.parametrize("model", SMALL, ids=lambda cls: cls.key)
 
@@ -51,7 +51,7 @@ def test_two_threads_give_the_same_weights_twice(model):
     user, item = np.nonzero(np.random.default_rng(0).random((n_users, n_items)) < 0.7)
     data = Dataset(*ids, user, item, np.ones(len(user)))
     settings = {"epochs": 8, "batch_size": 4} | (
-        {"factors": 32, "hidden": 32, "layers": 1} if model is NeuMF else {"hidden": 32, "latent": 16}
+        {"factors": 32, "hidden": 32, "layers": 1, "pretraining": False} if model is NeuMF else {"hidden": 32, "latent": 16}
     )
     states = [model(**settings).fit(data, RunContext(seed=1, threads=2))._state() for _ in range(3)]
     for again in states[1:]:

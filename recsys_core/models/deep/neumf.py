@@ -2,99 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from scipy import sparse
 
+from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
-from ...errors import Unsupported
+from ...data.holdout import Holdout
 from ...params import Params, param
-from .._base import Cost, Source
-from ._base import TrainingParams
+from .._base import Source
+from ._base import VALIDATION_USERS
 from ._interaction import InteractionRecommender
+from ._interaction_params import PRODUCT_PAIRS, InteractionParams, auto_negatives, factors_param, hidden_param, layers_param
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from ...nn.batches import IndexBatches
+SHARES = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of the product part, tried on validation
+BRANCHES = {"product": "Product of factors alone", "tower": "Network alone"}
 
 
-class NeuMFParams(TrainingParams):
-    weight_decay: float = param(
-        2e-4,
+class NeuMFParams(InteractionParams):
+    factors: int | Literal["auto"] = factors_param("How many numbers describe a user and an item in the product part.")
+    hidden: int | Literal["auto"] = hidden_param()
+    layers: int = layers_param()
+    pretraining: bool = param(
+        True,
+        label="Train the two parts alone first",
+        help="First learns the product of factors and the network each alone, then joins them and goes on, as in the paper.",
+    )
+    alpha: float | Literal["auto"] = param(
+        "auto",
         ge=0,
         le=1,
-        label="Weight decay",
-        help="Pulls all weights towards zero; raise it when the validation result falls while the loss still improves.",
-        tune=(1e-5, 1e-3, "log"),
+        label="Share of the product part when joined",
+        help="With the parts trained first: how much the product of factors counts in the joined score; the network counts the rest. "
+        "The paper takes 0.5. Automatic: what gives the best validation result.",
+        advanced=True,
     )
-    factors: int | Literal["auto"] = param(
-        "auto",
-        ge=1,
-        le=1024,
-        label="Factors",
-        help="How many numbers describe a user and an item in the product part. Automatic: by the number of interactions.",
-        tune=(8, 128, "log"),
-    )
-    hidden: int | Literal["auto"] = param(
-        "auto",
-        ge=4,
-        le=1024,
-        label="Width of the network",
-        help="Width of the first layer of the network part; each further layer is half as wide. Automatic: by the number of interactions.",
-        tune=(8, 128, "log"),
-    )
-    layers: int = param(2, ge=1, le=6, label="Layers", help="Number of layers of the network part.", tune=(1, 4, "linear"))
-    dropout: float = param(
-        0.3,
+    pretraining_rate: float = param(
+        0.1,
         ge=0,
-        lt=1,
-        label="Dropout",
-        help="Share of the users' and items' numbers switched off at each learning step, against learning by heart.",
-        tune=(0.0, 0.6, "linear"),
+        le=10,
+        label="Learning rate after joining",
+        help="With the parts trained first: the learning rate of the joined network, as a share of the learning rate above.",
+        advanced=True,
     )
-    loss: Literal["softmax", "bce", "mse"] = param(
-        "softmax",
-        label="What it learns",
-        help="softmax: rank what a user chose above all else (best lists). bce: chosen or not, as in the paper. "
-        "mse: predict the rating itself (needs ratings; for rating errors, not for lists).",
-    )
-    negatives: int | Literal["auto"] = param(
+    product_negatives: int | Literal["auto"] = param(
         "auto",
         ge=1,
         le=100_000,
-        label="Items compared with",
-        help="How many items nobody chose each step compares with: shared by the users of a step for softmax, for each choice for bce.",
-        tune=(1, 1024, "log"),
+        label="Items the product part is compared with",
+        help="For the product part when it is trained alone first. Automatic: all items where they are not too many.",
         advanced=True,
     )
-    popularity: float = param(
-        0.0,
-        ge=0,
-        le=2,
-        label="Compare with popular items",
-        help="0: all items are equally likely to be compared with. 1: in proportion to their popularity.",
-        tune=(0.0, 1.0, "linear"),
-        advanced=True,
-    )
-    fold_in_steps: int = param(
-        20,
+    product_epochs: int | Literal["auto"] = param(
+        "auto",
         ge=1,
-        le=1000,
-        label="Steps for a new user",
-        help="How many learning steps find the taste of a user the model has never seen. Too many learn the history by heart.",
+        le=5000,
+        label="Passes of the product part alone, at most",
+        help="Used when the two parts are trained alone first. Automatic: as many as for the whole.",
         advanced=True,
     )
+    tower_epochs: int | Literal["auto"] = param(
+        "auto",
+        ge=1,
+        le=5000,
+        label="Passes of the network part alone, at most",
+        help="Used when the two parts are trained alone first. Automatic: as many as for the whole.",
+        advanced=True,
+    )
+
+
+class _Branch(InteractionRecommender):
+    """One branch trained alone; a stage of NeuMF's training, no model of its own."""
+
+    label = "Neural matrix factorisation (NeuMF)"
+    Params = NeuMFParams
+
+    def __init__(self, params: Params, branch: str) -> None:
+        super().__init__(params)
+        self.branch = self.key = branch
+
+    def _sizes(self, params: Params | None = None) -> tuple[int, int, int]:
+        factors, hidden, layers = super()._sizes(params)
+        return (factors, 0, 0) if self.branch == "product" else (0, hidden, layers)
 
 
 class NeuMF(InteractionRecommender):
     """Neural matrix factorisation.
 
-    Source: He et al. 2017, https://arxiv.org/abs/1708.05031.
+    Source: He et al. 2017, https://arxiv.org/abs/1708.05031, eq. 12; pretraining: section 3.4.1, eq. 13.
     Differs: sampled softmax over a user's choices by default instead of binary cross-entropy (which is
-    an option); both branches are trained together, without pretraining; item bias.
+    an option); item bias; moving average of the weights; the share of each part in the joined
+    score is found on validation (the paper halves); the joined network goes on with AdamW at a lower rate, not SGD.
+    Shapes: users × (factors + hidden) and items × (factors + hidden) numbers.
     Cost: an epoch of softmax touches interactions + users × negatives pairs; see benchmarks/deep_speed.py.
     """
 
@@ -105,102 +104,68 @@ class NeuMF(InteractionRecommender):
     )
     source = Source("He, Liao, Zhang, Nie, Hu, Chua: Neural Collaborative Filtering (2017)", "https://arxiv.org/abs/1708.05031")
     Params = NeuMFParams
+    _stages: dict[str, _Branch] | None = None
 
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
-        width = int(np.clip(2 ** np.round(np.log2(max(1.0, stats.n_interactions) ** 0.5 / 8)), 8, 64))
-        if params.loss == "softmax":
-            batch, negatives = int(np.clip(stats.n_users // 20, 8, 256)), min(512, stats.n_items)
-        else:
-            batch, negatives = int(np.clip(stats.n_interactions // 40, 64, 4096)), 4
-        return {"factors": width, "hidden": min(width, 32), "batch_size": batch, "negatives": negatives}
+        own = super().auto_params(params, stats)
+        alone = auto_negatives(params, stats, PRODUCT_PAIRS) if params.negatives == "auto" else params.negatives
+        return own | {"product_epochs": params.epochs, "tower_epochs": params.epochs, "product_negatives": alone, "alpha": 0.5}
 
-    def cost(self, stats: DatasetStats) -> Cost:
-        p = self.resolve(stats)
-        width = p.factors + p.hidden + 1
-        per_step = p.batch_size * (p.negatives + stats.n_interactions / max(1, stats.n_users)) if p.loss == "softmax" else p.batch_size * 5
-        pairs = stats.n_interactions + (stats.n_users if p.loss == "softmax" else stats.n_interactions) * p.negatives
-        bitmap = min(256 * 2**20, stats.n_users * stats.n_items)
-        memory = 20 * (stats.n_users + stats.n_items) * width + 16 * per_step * width + bitmap + 16 * stats.n_interactions
-        return Cost(
-            int(memory),
-            2 + p.epochs * pairs * (10 * width + 3 * p.hidden**2) / 1e10,
-            "passes × (interactions + users × items compared with)",
+    def _pass_seconds(self, stats: DatasetStats, p: Params) -> float:
+        joined = super()._pass_seconds(stats, p)
+        if not p.pretraining:
+            return joined
+        product = _Branch(p.with_(negatives=p.product_negatives), "product")._pass_seconds(stats, p.with_(negatives=p.product_negatives))
+        return product + _Branch(p, "tower")._pass_seconds(stats, p) + 0.2 * joined  # joined, a few passes are enough
+
+    def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
+        if not self.resolved.pretraining:
+            return super()._fit(data, ctx, validation)
+        self._stages, p = {}, self.resolved
+        for number, (branch, title) in enumerate(BRANCHES.items()):
+            negatives = p.product_negatives if branch == "product" else p.negatives
+            stage = _Branch(p.with_(epochs=getattr(p, f"{branch}_epochs"), negatives=negatives), branch)
+            self._stages[branch] = stage.fit(data, ctx.part(title, number / 3, (number + 1) / 3), validation=validation)
+            self.notes += [f"{title}: {note}" for note in stage.notes]
+        if self.params.alpha == "auto" and validation is not None and len(validation.users):
+            self.resolved = p.with_(alpha=self._best_alpha(data, ctx, validation))
+            self.notes.append(f"Joined: the product of factors counts {self.resolved.alpha:.0%}, the network the rest (by validation).")
+        super()._fit(data, ctx.part("Both joined", 2 / 3, 1.0), validation)
+
+    def _best_alpha(self, data: Dataset, ctx: RunContext, validation: Holdout) -> float:
+        """The share in `SHARES` whose joined score validates best."""
+        from ...nn.runtime import seeded
+
+        sample = validation.sample(VALIDATION_USERS, ctx.rng("validation users"))
+        p, scores = self.resolved, []
+        for share in SHARES:
+            ctx.check()
+            self.resolved = p.with_(alpha=share)
+            with seeded(ctx.seed_for("weights")):
+                self.network = self._build(data.n_users, data.n_items).eval()
+            self._ready()
+            scores.append(self._validation_score(sample))
+        larger_is_better = self._validation_metric(validation)[1]
+        return SHARES[int(np.argmax(scores) if larger_is_better else np.argmin(scores))]
+
+    def _build(self, n_users: int, n_items: int) -> Any:
+        network = super()._build(n_users, n_items)
+        if self._stages:
+            network.join(self._stages["product"].network, self._stages["tower"].network, self.resolved.alpha)
+        return network
+
+    def _settings(self, *arguments: Any) -> Any:
+        from dataclasses import replace
+
+        settings = super()._settings(*arguments)
+        return replace(settings, learning_rate=settings.learning_rate * self.resolved.pretraining_rate) if self._stages else settings
+
+    def refit_params(self) -> Params:
+        found = super().refit_params()
+        stages = self._stages or {}
+        return (
+            found.with_(**{f"{branch}_epochs": stage.best_epoch for branch, stage in stages.items() if stage.best_epoch})
+            if stages
+            else found
         )
-
-    def _build(self, n_users: int, n_items: int) -> nn.Module:
-        from ...nn.interaction import InteractionNet
-
-        p = self.resolved
-        return InteractionNet(n_users, n_items, p.factors, p.hidden, p.layers, p.dropout)
-
-    # ---- learning --------------------------------------------------------------------------------
-    def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
-        if self.resolved.loss == "mse":
-            return self._rating_objective(data, device)
-        from ...nn.samplers import NegativeSampler, PairTable, popularity_weights
-
-        positives = data.matrix("binary")
-        weights = popularity_weights(data.item_counts, self.resolved.popularity) if self.resolved.popularity else None
-        sampler = NegativeSampler(data.n_items, PairTable(positives, device), weights, device)
-        objective = self._softmax_objective if self.resolved.loss == "softmax" else self._bce_objective
-        return objective(positives, sampler, device)
-
-    def _softmax_objective(self, positives: sparse.csr_matrix, sampler: Any, device: Any):
-        """Batches of users: all their choices against negatives shared by the batch."""
-        import torch
-
-        from ...nn.batches import IndexBatches, SparseRows
-
-        p, network = self.resolved, self.network
-        rows = SparseRows(positives, device)
-        active = torch.as_tensor(np.flatnonzero(np.diff(positives.indptr)), device=device)
-
-        def loss(index: Tensor, step: int) -> Tensor:
-            users = active[index]
-            chosen = rows.take(users)
-            drawn = sampler.draw((p.negatives,))
-            excluded = sampler.positives.contains(users[:, None], drawn)
-            return self._softmax(network.users(users), chosen, drawn, sampler.log_q[drawn], excluded)
-
-        return IndexBatches(len(active), p.batch_size), loss
-
-    def _bce_objective(self, positives: sparse.csr_matrix, sampler: Any, device: Any):
-        """Batches of interactions, each with its own negatives."""
-        import torch
-
-        from ...nn.batches import IndexBatches, SparseRows
-        from ...nn.losses import bce
-
-        p, network = self.resolved, self.network
-        every = SparseRows(positives, device).all()
-        user, item = every.rows, every.columns
-
-        def loss(index: Tensor, step: int) -> Tensor:
-            users = user[index]
-            drawn = sampler.negatives(users, p.negatives)
-            none_left = drawn < 0
-            items = torch.cat([item[index, None], drawn.clamp(min=0)], 1)
-            vectors = network.users(users).repeat_interleave(items.shape[1], 0)
-            scores = network.pairs(vectors, *network.items(items.flatten())).view(items.shape)
-            return bce(scores[:, 0], scores[:, 1:], none_left)
-
-        return IndexBatches(len(user), p.batch_size), loss
-
-    def _rating_objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
-        """Batches of ratings; the network learns the difference from their mean."""
-        import torch
-
-        from ...nn.batches import IndexBatches
-        from ...nn.losses import mse
-
-        if data.feedback != "explicit":
-            raise Unsupported(f"{self.label} with loss=mse predicts ratings; this dataset has none.", "Set loss to softmax.")
-        network = self.network
-        user, item = (torch.as_tensor(codes.astype(np.int64), device=device) for codes in (data.user, data.item))
-        target = torch.as_tensor(data.value - data.value.mean(), device=device)
-
-        def loss(index: Tensor, step: int) -> Tensor:
-            return mse(network.pairs(network.users(user[index]), *network.items(item[index])), target[index])
-
-        return IndexBatches(len(user), self.resolved.batch_size), loss
