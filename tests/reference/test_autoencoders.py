@@ -85,11 +85,11 @@ def test_new_users_get_lists_of_their_taste_and_reasons_from_it(model):
 
 @MODELS
 def test_two_threads_give_the_same_weights_twice(model):
-    n_users, n_items = 4, 3001
+    n_users, n_items = 4, 1501
     ids = [IdMap(np.arange(n).astype(str)) for n in (n_users, n_items)]
     user, item = np.nonzero(np.random.default_rng(0).random((n_users, n_items)) < 0.7)
     data = Dataset(*ids, user, item, np.ones(len(user)))
-    states = [model(epochs=6, batch_size=4, latent=16).fit(data, RunContext(seed=1, threads=2))._state() for _ in range(3)]
+    states = [model(epochs=4, batch_size=4, latent=16).fit(data, RunContext(seed=1, threads=2))._state() for _ in range(3)]
     for again in states[1:]:
         assert all(np.array_equal(np.asarray(states[0][name]), np.asarray(again[name])) for name in states[0])
 
@@ -141,7 +141,7 @@ def test_recvae_smooths_by_activity():
         parts = [(0.3, 0.0, 1.0), (0.6, old_mean[user], (old_log_variance[user] / 2).exp()), (0.1, 0.0, np.exp(5.0))]
         log_p = sum(weight * Normal(centre, spread).log_prob(z[user]).exp() for weight, centre, spread in parts).log()
         total += say[user] * (nll + 0.3 * n[user] * (log_q - log_p).sum())
-    assert float(got) == pytest.approx(float(total / 6), rel=1e-4)
+    assert got.item() == pytest.approx(total.item() / 6, rel=1e-4)
 
 
 def test_recvae_learns_one_half_at_a_time():
@@ -266,8 +266,8 @@ def test_cfgan_losses_by_hand(variant):
     honest = torch.sigmoid(verdict(net, real, real))
     judge = (-(1 - fake).log() - honest.log()).mean()
     generator = -fake.log() + (0 if variant == "pm" else 0.7 * (made * (1 - real)).square().sum(1))
-    assert float(loss(torch.arange(6), 0)) == pytest.approx(float(judge), rel=1e-4)
-    assert float(loss(torch.arange(6), 1)) == pytest.approx(float(generator.mean()), rel=1e-4)
+    assert loss(torch.arange(6), 0).item() == pytest.approx(judge.item(), rel=1e-4)
+    assert loss(torch.arange(6), 1).item() == pytest.approx(generator.mean().item(), rel=1e-4)
 
 
 def test_entries_that_are_not_shown_or_drawn_get_no_gradient(monkeypatch):
@@ -309,11 +309,11 @@ def test_cfgan_scores_are_high_where_chosen_and_near_zero_elsewhere(variant):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "model, values, least",
-    [(MultDAE, {"epochs": 25}, 0.27), (RecVAE, {"epochs": 30}, 0.26), (CFGAN, {"epochs": 30}, 0.25)],
+    [(MultDAE, {"epochs": 30}, 0.27), (RecVAE, {"epochs": 30}, 0.26), (CFGAN, {"epochs": 30}, 0.25)],
     ids=["mult_dae", "recvae", "cfgan"],
 )
 def test_learns_real_data_in_a_few_passes(real_data, model, values, least):
-    """A validation cut of the training file; the most popular items reach .14 there."""
+    """A validation cut of the training file; the most popular items reach .17 there."""
     data = from_frame(pd.read_csv(real_data("ml-100k") / "train.csv.gz"))
     held = np.random.default_rng(0).random(len(data)) < 0.2
     validation = Holdout(data.subset(held))

@@ -30,7 +30,7 @@ class CFGANParams(AutoencoderParams):
         "zp",
         label="Use of items not chosen",
         help="zr: a random part of the items a user did not choose is to get scores near zero; pm: the scores of such items "
-        "are shown to the judge; zp: both. pm alone learns slowly.",
+        "are shown to the judge; zp: both. pm alone needs more passes and ranks lower.",
         advanced=True,
     )
     zero_share: float = param(
@@ -64,7 +64,7 @@ class CFGANParams(AutoencoderParams):
         ge=2,
         le=4096,
         label="Width of the judge",
-        help="How much the judge can tell apart; too wide a judge is never fooled. Automatic: half of the taste dimensions.",
+        help="How much the judge can tell apart; too narrow a judge is soon fooled. Automatic: by the number of users, at most 256.",
         advanced=True,
     )
     judge_steps: int = param(
@@ -171,7 +171,7 @@ class CFGAN(Autoencoder):
         latent = int(np.clip(8 * round(np.sqrt(stats.n_users) / 4), 16, 256))
         batch = int(np.clip(2 ** np.round(np.log2(max(1, stats.n_users) / 10)), 8, 512))
         width = params.latent if params.latent != "auto" else latent
-        return {"latent": latent, "judge": max(8, width // 2), "batch_size": batch}
+        return {"latent": latent, "judge": min(256, 4 * width), "batch_size": batch}
 
     def cost(self, stats: DatasetStats) -> Cost:
         p = self.resolve(stats)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...data.dataset import DatasetStats
-from ...params import param
+from ...params import Params, param
 from .._base import Cost, Source
-from ._autoencoder import Autoencoder, AutoencoderParams, start_layers
+from ._autoencoder import HIDDEN_FROM_USERS, Autoencoder, AutoencoderParams, start_layers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,11 +16,26 @@ if TYPE_CHECKING:
 
 
 class MultDAEParams(AutoencoderParams):
-    network: Literal["linear", "tanh"] | Literal["auto"] = param(
+    learning_rate: float | Literal["auto"] = param(
         "auto",
+        gt=0,
+        le=1,
+        label="Learning rate",
+        help="Size of each learning step. Automatic: 0.003 below 20,000 users, else 0.001.",
+        tune=(1e-4, 1e-2, "log"),
+    )
+    dropout: float = param(
+        0.75,
+        ge=0,
+        lt=1,
+        label="History hidden while learning",
+        help="Share of each history that is hidden at every step; without chance in the taste it has to be large.",
+        tune=(0.3, 0.9, "linear"),
+    )
+    network: Literal["tanh", "linear"] = param(
+        "tanh",
         label="Network",
-        help="tanh: a bend at the taste, as in the paper; linear: none, which learns faster and ranks better on small data. "
-        "Automatic: linear below 20,000 users.",
+        help="tanh: a bend at the taste, as in the paper; linear: none.",
         advanced=True,
     )
 
@@ -50,19 +65,22 @@ class MultDAE(Autoencoder):
     """Multinomial denoising autoencoder: Mult-VAE without chance in the taste and without smoothing.
 
     Source: Liang et al. 2018, https://arxiv.org/abs/1802.05814 (section 2.3; I -> latent -> I).
-    Differs: as Mult-VAE here: linear on small data, averaged weights, a user's likelihood divided by a power
-    of their activity, sparse reading.
+    Differs: as Mult-VAE here: averaged weights, a user's likelihood divided by a power of their activity, sparse
+    reading; more dropout instead of weight decay.
     Cost: an epoch is about 6 · users · items · width multiplications.
     """
 
     key = "mult_dae"
     label = "Denoising autoencoder (Mult-DAE)"
-    summary = "Like the variational autoencoder with one setting less to tune; prefer that one unless users have long histories."
+    summary = "Ranks slightly below the variational autoencoder, learns in half its time, has fewer settings: a quick first neural model."
     source = Source(
         "Liang, Krishnan, Hoffman, Jebara: Variational Autoencoders for Collaborative Filtering (2018)", "https://arxiv.org/abs/1802.05814"
     )
     Params = MultDAEParams
-    deep_network = "tanh"
+
+    @classmethod
+    def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
+        return super().auto_params(params, stats) | {"learning_rate": 0.003 if stats.n_users < HIDDEN_FROM_USERS else 0.001}
 
     def cost(self, stats: DatasetStats) -> Cost:
         p = self.resolve(stats)
