@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 class BERT4RecParams(SequenceParams):
     epochs: int = param(
-        500,
+        100,
         ge=1,
         le=10_000,
         fast=60,
-        thorough=2000,
+        thorough=1000,
         label="Passes over the data, at most",
-        help="How often the model goes through the data. Training stops earlier when the validation lists no longer improve.",
+        help="How often the model goes through the data; it still gains slowly after hundreds of passes. Training stops earlier when "
+        "the validation lists no longer improve.",
     )
     learning_rate: float = param(
         0.005,
