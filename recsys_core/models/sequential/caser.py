@@ -44,6 +44,14 @@ class CaserParams(SequenceParams):
         help="Stop after this many passes without a better validation result. 0 = never stop early.",
         advanced=True,
     )
+    averaging: float = param(
+        0.98,
+        ge=0,
+        lt=1,
+        label="Averaging of the weights",
+        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.98 = over some 50 steps.",
+        advanced=True,
+    )
     dropout: float = param(
         0.5,
         ge=0,
