@@ -14,7 +14,7 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 PART_OF = {"pydantic_core": "pydantic"}  # comes with it, in exactly the version it needs
-OWN = {"recsys_core", "ui", "pages", "app", "tests", "catalogue", "make_sample", "conftest"}
+OWN = {"benchmarks", "recsys_core", "ui", "pages", "app", "tests", "catalogue", "make_sample", "conftest"}
 
 
 def stated(name: str) -> set[str]:

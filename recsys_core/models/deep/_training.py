@@ -129,8 +129,7 @@ class TrainingParams(Params):
     find_learning_rate: bool = param(
         False,
         label="Find the learning rate first",
-        help="Tries rising learning rates for some hundred steps and takes a tenth of the best of them, "
-        "instead of the one above.",
+        help="Tries rising learning rates for some hundred steps and takes a tenth of the best of them, instead of the one above.",
         advanced=True,
         group=TECHNIQUE,
     )
@@ -152,7 +151,8 @@ class TrainingParams(Params):
     lazy_updates: bool = param(
         False,
         label="Update only what was looked up",
-        help="A step changes only the users and items it saw. It pays with hundreds of thousands of items, best with the optimiser adagrad, and costs a little below.",
+        help="A step changes only the users and items it saw. It pays with hundreds of thousands of items, best with "
+        "the optimiser adagrad, and costs a little below.",
         advanced=True,
         group=TECHNIQUE,
     )
