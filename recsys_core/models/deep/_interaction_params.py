@@ -14,6 +14,16 @@ PRODUCT_PAIRS = 2**25  # users × items up to which a product of factors is comp
 class InteractionParams(SampledParams):
     """What all of these models share; a model adds the sizes of its network."""
 
+    patience: int = param(
+        12,
+        ge=0,
+        le=500,
+        fast=6,
+        thorough=30,
+        label="Patience",
+        help="Stop after this many passes without a better validation result. 0 = never stop early.",
+        advanced=True,
+    )
     learning_rate: float = param(
         0.005,
         gt=0,

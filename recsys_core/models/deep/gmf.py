@@ -26,9 +26,7 @@ class GMF(InteractionRecommender):
 
     key = "gmf"
     label = "Generalised matrix factorisation (GMF)"
-    summary = (
-        "Matrix factorisation trained as a network: a quick, plain neural start; the factor models without a network are cheaper still."
-    )
+    summary = "Matrix factorisation trained as a network: good lists of likes and clicks in seconds; ALS is cheaper still and as good."
     source = Source("He, Liao, Zhang, Nie, Hu, Chua: Neural Collaborative Filtering (2017)", "https://arxiv.org/abs/1708.05031")
     Params = GMFParams
     all_items_pairs = PRODUCT_PAIRS
