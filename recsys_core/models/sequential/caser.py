@@ -27,7 +27,7 @@ FOLD_IN_RATE = 0.02
 
 class CaserParams(SequenceParams):
     learning_rate: float = param(
-        0.003,
+        0.004,
         gt=0,
         le=1,
         label="Learning rate",
@@ -35,7 +35,7 @@ class CaserParams(SequenceParams):
         tune=(3e-4, 1e-2, "log"),
     )
     patience: int = param(
-        5,
+        4,
         ge=0,
         le=500,
         fast=3,
@@ -139,7 +139,9 @@ class Caser(SequentialRecommender):
 
     key = "caser"
     label = "Convolution over the sequence (Caser)"
-    summary = "For 'what next' where short patterns of the last few items matter beside a lasting taste; needs times and some training."
+    summary = (
+        "Reads patterns in the last few items beside a lasting taste; on small data often no better than neighbours in order; needs times."
+    )
     source = Source(
         "Tang, Wang: Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding (2018)",
         "https://arxiv.org/abs/1809.07426",
