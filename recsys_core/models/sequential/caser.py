@@ -139,9 +139,7 @@ class Caser(SequentialRecommender):
 
     key = "caser"
     label = "Convolution over the sequence (Caser)"
-    summary = (
-        "Reads patterns in the last few items beside a lasting taste; on small data often no better than neighbours in order; needs times."
-    )
+    summary = "Patterns of the last few items beside a lasting taste; on small data neighbours in order are often as good; needs times."
     source = Source(
         "Tang, Wang: Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding (2018)",
         "https://arxiv.org/abs/1809.07426",

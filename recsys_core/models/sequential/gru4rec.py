@@ -203,7 +203,7 @@ class GRU4Rec(SequentialRecommender):
 
     key = "gru4rec"
     label = "Recurrent network over the sequence (GRU4Rec)"
-    summary = "For 'what next' where order is strong, as in sessions; where it is weak or data are few, neighbours in order do better; needs times."
+    summary = "For 'what next' where order is strong, as in sessions; with few data neighbours in order do better; needs times."
     source = Source(
         "Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based Recommendations with Recurrent Neural Networks (2016)",
         "https://arxiv.org/abs/1511.06939",
