@@ -23,6 +23,7 @@ def multinomial_nll(logits: Tensor, chosen: Ragged, weight: Tensor | None = None
     Source: Liang et al. 2018, eq. 2 (https://arxiv.org/abs/1802.05814). weight: how much each row counts.
     Shapes: logits (B, I), chosen has B rows, weight (B,) -> scalar. Cost: one pass over B × I, no dense target.
     """
+    logits = logits.float()  # logits in bfloat16 are too coarse to add up, and no match for the weights
     rows = chosen.rows
     lengths = chosen.lengths.to(logits.dtype)
     at_chosen = logits.flatten()[rows * logits.shape[1] + chosen.columns]

@@ -55,6 +55,7 @@ def find_learning_rate(
     """
     device = next(network.parameters()).device
     before = copy.deepcopy(network.state_dict())
+    learning = [(p, p.requires_grad) for p in network.parameters()]  # a loss whose parts take turns changes it
     driver = Optimizer(network, optimizer, LOWEST, weight_decay)
     schedule = LOWEST * (HIGHEST / LOWEST) ** (np.arange(steps) / max(1, steps - 1))
     network.train()
@@ -79,6 +80,8 @@ def find_learning_rate(
                 changes.append(smooth)
     network.load_state_dict(before)
     driver.zero_grad()
+    for parameter, learns in learning:
+        parameter.requires_grad_(learns)
     fell = bool(changes) and min(changes) < -NOISE * size
     rate = float(f"{rates[int(np.argmin(changes))] / 10:.2g}") if fell else None
     return Found(rate, np.array(rates), np.array(changes))

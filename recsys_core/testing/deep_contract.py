@@ -59,6 +59,28 @@ class DeepContract(ModelContract):
         self.fit_epochs(2, fifty_events())
         assert left and not any(left), "a step began with gradients of the step before"
 
+    def test_it_learns_in_bfloat16(self) -> None:
+        """As it does by default on graphics cards and on processors made for it."""
+        losses = []
+        for precision in ("float32", "bfloat16"):
+            said: list[Progress] = []
+            model = self.fit_epochs(2, fifty_events(), RunContext(threads=1, on_progress=said.append), precision=precision)
+            losses.append(next(step.metrics["loss"] for step in said if "loss" in step.metrics))
+            assert np.isfinite(model.scores(np.arange(10))).all()
+        assert abs(losses[0] - losses[1]) < 0.05 * abs(losses[0]), f"a loss of {losses[1]} in bfloat16, of {losses[0]} in float32"
+
+    def test_all_of_it_learns_after_the_learning_rate_was_looked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from ..nn import loop
+
+        learnt: list[int] = []
+        optimizer = loop.Optimizer
+        count = lambda network: sum(p.numel() for p in network.parameters() if p.requires_grad)  # noqa: E731
+        monkeypatch.setattr(loop, "Optimizer", lambda network, *more: learnt.append(count(network)) or optimizer(network, *more))
+        for looked_for in (False, True):
+            self.fit_epochs(1, fifty_events(), find_learning_rate=looked_for)
+        half = len(learnt) // 2
+        assert half and learnt[:half] == learnt[half:]
+
     def test_scoring_is_in_evaluation_mode_and_draws_no_chance(self, data: Case) -> None:
         import torch
 
