@@ -20,6 +20,7 @@ ONE = RunContext(threads=1)  # two threads on data this small only wait for each
 SOME = np.arange(0, 150, 6)  # training users most tests ask for
 TINY = DatasetStats(30, 25, 200, 20, True, True, True, True)
 LARGE = DatasetStats(200_000, 40_000, 20_000_000, 5_000, True, True, True, True)
+WIDE = DatasetStats(30, 300_000, 3_000, 400, True, True, True, True)  # a catalogue hardly anybody has touched
 
 
 class Witness:

@@ -11,7 +11,7 @@ import pytest
 from .. import params as params_module
 from ..errors import ParamError
 from ..models._base import Recommender
-from ._checks import LARGE, TINY, bad_values
+from ._checks import LARGE, TINY, WIDE, bad_values
 from .datasets import Case
 
 
@@ -50,7 +50,7 @@ class DescriptionContract:
             field.name for field in params_module.fields(self.model.Params) if field.auto and getattr(fitted.resolved, field.name) == "auto"
         ]
         assert not left, f"still auto after fit: {left}"
-        for stats in (data.train.stats, TINY, LARGE):
+        for stats in (data.train.stats, TINY, LARGE, WIDE):
             self.make().resolve(stats)
         params_module.build(self.model.Params, json.loads(fitted.refit_params().model_dump_json()))
 

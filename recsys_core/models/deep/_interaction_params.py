@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ...data.dataset import DatasetStats
 from ...params import Params, param
-from ._sampling import SampledParams, auto_sampling
+from ._sampling import MOST_NEGATIVES, SampledParams, auto_sampling
 
 PRODUCT_PAIRS = 2**25  # users × items up to which a product of factors is compared with all items: it is cheap
 
@@ -36,7 +36,7 @@ class InteractionParams(SampledParams):
         "adamw",
         label="Optimiser",
         help="How a learning step is made. adamw: as adam, with weight decay apart from the gradient; adagrad: good where "
-        "some items are very rare; sgd: plain steps with momentum, wants a larger learning rate.",
+        "some items are very rare; sgd: plain steps, wants a much larger learning rate.",
         advanced=True,
     )
     averaging: float = param(
@@ -118,5 +118,5 @@ def auto_negatives(params: Params, stats: DatasetStats, all_items_pairs: int) ->
     """Items compared with: all of them where users × items are few, since no draw is as good."""
     softmax = params.loss == "softmax"
     if softmax and params.sampler == "uniform" and stats.n_users * stats.n_items <= all_items_pairs:
-        return min(100_000, stats.n_items)
+        return min(MOST_NEGATIVES, stats.n_items)
     return auto_sampling(params, stats, shared=softmax)["negatives"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ...nn.samplers import BatchSampler, HardSampler, NegativeSampler, PairTable
 
 POPULARITY = 0.75  # word2vec's power, when items are drawn by popularity and nothing else is asked for
+MOST_NEGATIVES = 100_000
 SHARED, OWN = 512, 4  # negatives by default: shared by a batch, or of each choice
 
 
@@ -30,7 +31,7 @@ class SampledParams(TrainingParams):
     negatives: int | Literal["auto"] = param(
         "auto",
         ge=1,
-        le=100_000,
+        le=MOST_NEGATIVES,
         label="Items compared with",
         help="How many items nobody chose each step compares with: shared by the users of a step for softmax, for each choice otherwise.",
         tune=(1, 1024, "log"),

@@ -13,7 +13,7 @@ from ...data.histories import Histories
 from ...params import Params, param
 from .._base import Cost, Source
 from ._base import DeepRecommender
-from ._sampling import SampledParams
+from ._sampling import MOST_NEGATIVES, SampledParams
 
 if TYPE_CHECKING:
     import torch
@@ -140,7 +140,7 @@ class LightGCN(DeepRecommender):
         if softmax:
             batch = int(np.clip(-(-stats.n_users // STEPS[kind]), 16, 8192))
             rows = batch if params.batch_size == "auto" else params.batch_size
-            negatives = stats.n_items if rows * stats.n_items <= CELLS else min(SAMPLE, stats.n_items)
+            negatives = stats.n_items if rows * stats.n_items <= CELLS and stats.n_items <= MOST_NEGATIVES else min(SAMPLE, stats.n_items)
         else:
             batch, negatives = int(np.clip(n // STEPS[kind], 64, 2**18)), 1 if params.loss == "bpr" else 4
         return {
