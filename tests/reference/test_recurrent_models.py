@@ -165,6 +165,11 @@ def test_scores_come_from_the_last_session_and_learning_stays_inside_sessions():
     whole = data.histories(np.arange(6))
     np.testing.assert_allclose(fitted.history_scores(whole), fitted.history_scores(whole.last(4)), atol=1e-5)
     assert fitted._pieces(data, 9).lengths.tolist() == [5, 4] * 40
+    one = whole.take(np.array([0]))
+    reasons = fitted.explain(3, history=one, k=9)
+    assert reasons.total == pytest.approx(fitted.history_scores(one)[0, 3], abs=1e-5)
+    earlier = [by for item, by in zip(reasons.refs, reasons.contributions, strict=True) if item not in one.items[-4:]]
+    assert earlier and np.abs(earlier).max() < 1e-5, "items of an earlier session are given as reasons"
     longer = GRU4Rec(**SMALL[GRU4Rec], epochs=2).fit(data, ONE)
     assert np.abs(longer.history_scores(whole) - longer.history_scores(whole.last(4))).max() > 1e-3
 

@@ -172,7 +172,8 @@ class DeepRecommender(Recommender):
         which, without = np.nonzero(recent[:, None] != history.items[None, :])
         rows = np.concatenate([np.zeros(n, np.int64), which + 1])
         entries = np.concatenate([np.arange(n), without])
-        versions = Histories.from_rows(len(recent) + 1, rows, history.items[entries], history.values[entries])
+        times = None if history.times is None else history.times[entries]
+        versions = Histories.from_rows(len(recent) + 1, rows, history.items[entries], history.values[entries], times)
         score = self._scores_of_item(versions, item)
         fall = score[0] - score[1:]
         order = np.argsort(-fall, kind="stable")[:k]
