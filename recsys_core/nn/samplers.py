@@ -82,17 +82,19 @@ class NegativeSampler:
         self, n_items: int, positives: PairTable | None = None, weights: np.ndarray | None = None, device: torch.device | str = "cpu"
     ) -> None:
         self.n_items, self.positives, self.device = n_items, positives, device
+        # Apple's graphics chips have no float64; there items rarer than one in some ten million are never drawn.
+        self.kind = torch.float32 if torch.device(device).type == "mps" else torch.float64
         share = np.full(n_items, 1 / n_items) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
         with np.errstate(divide="ignore"):
             self.log_q = torch.as_tensor(np.log(share), dtype=torch.float32, device=device)
-        self.share = torch.as_tensor(share, device=device)
-        self.cumulative = None if weights is None else torch.as_tensor(np.cumsum(share), device=device)
+        self.share = torch.as_tensor(share).to(self.kind).to(device)
+        self.cumulative = None if weights is None else torch.as_tensor(np.cumsum(share)).to(self.kind).to(device)
 
     def draw(self, shape: tuple[int, ...]) -> Tensor:
         """int64 of `shape`; nothing is refused. Cost: log2(I) steps a draw, one when uniform."""
         if self.cumulative is None:
             return torch.randint(self.n_items, shape, device=self.device)
-        uniform = torch.rand(shape, dtype=torch.float64, device=self.device) * self.cumulative[-1]
+        uniform = torch.rand(shape, dtype=self.kind, device=self.device) * self.cumulative[-1]
         return torch.searchsorted(self.cumulative, uniform, right=True).clamp(max=self.n_items - 1)
 
     def sample(self, users: Tensor, n: int, *, batch_items: Tensor | None = None, score: Score | None = None) -> Drawn:
