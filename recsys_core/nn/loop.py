@@ -130,7 +130,8 @@ class _Training:
         horizon = settings.horizon or settings.epochs
         self.updates_an_epoch = -(-len(batches) // settings.accumulate)
         updates = horizon * self.updates_an_epoch
-        self.schedule = Schedule(settings.schedule, settings.learning_rate, settings.warmup_steps, updates)
+        soon = max(1, min(5, settings.patience // 2)) if settings.patience else 5  # a plateau must be met before the end
+        self.schedule = Schedule(settings.schedule, settings.learning_rate, settings.warmup_steps, updates, soon)
         self.swa_start = max(1, math.ceil(settings.swa_from * horizon)) if settings.swa_from else 0
         self.averaged: AveragedWeights | None = None
         if self.swa_start or settings.averaging:
@@ -272,7 +273,8 @@ class _Training:
     def resume(self) -> None:
         """Take up the checkpoint of this very training, if there is one; compile otherwise or then."""
         state = self.checkpoint.load()
-        if self.group.agree(float(state is not None), self.device) and state is not None:
+        found = int(self.group.total(torch.tensor(float(state is not None), device=self.device)))
+        if state is not None and found == self.group.size:  # on hosts without a common folder only the first has one
             parts: dict[str, dict[str, object]] = {"network": {}, "best": {}, "optimizer": {}, "average": {}}
             for name, value in state.items():
                 head, _, rest = name.partition(".")

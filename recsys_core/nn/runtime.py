@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
@@ -67,4 +68,6 @@ def find_device(name: str) -> torch.device:
     if not present.get(device.type, False):
         there = ", ".join(kind for kind, here in present.items() if here)
         raise Unsupported(f"The device '{name}' is not available on this machine.", f"Available: {there}.")
+    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))  # of several processes each has a card of its own
     return device

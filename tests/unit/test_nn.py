@@ -293,6 +293,14 @@ def test_a_device_that_is_not_there_is_refused_in_words():
             find_device("cuda")
 
 
+def test_each_of_several_processes_takes_a_card_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert find_device("cuda") == find_device("auto") == torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert find_device("cuda") == find_device("auto") == torch.device("cuda", 3)
+    assert find_device("cuda:1") == torch.device("cuda", 1) and find_device("cpu") == torch.device("cpu")
+
+
 def test_averaged_weights_by_hand_and_put_back():
     from recsys_core.nn.averaging import AveragedWeights
 

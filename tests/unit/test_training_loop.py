@@ -120,6 +120,9 @@ def test_the_loop_follows_the_schedule():
     flat = TrainSettings(16, 0.1, schedule="plateau")
     rates = [e["learning_rate"] for e in Regression().fit(flat, validate=lambda: 1.0).history]
     assert rates[0] == 0.1 and rates[-1] == pytest.approx(0.1 / 4)  # no better from the second on, patience 5
+    impatient = replace(flat, patience=4)  # the rate is halved before training ends, or the setting would do nothing
+    rates = [e["learning_rate"] for e in Regression().fit(impatient, validate=lambda: 1.0).history]
+    assert rates == [0.1, 0.1, 0.1, 0.05, 0.05]
 
 
 # ---- accumulation, precision, averages -----------------------------------------------------------
@@ -323,6 +326,30 @@ def test_shares_are_a_partition():
     shares = [Group(rank, 3).share(index) for rank in range(3)]
     assert torch.cat(shares).sort().values.tolist() == index.tolist() and [len(s) for s in shares] == [3, 2, 2]
     assert Group().share(index) is index
+
+
+class TheOtherHasNone(Group):
+    """This process, beside one on a host of its own that found no checkpoint there; gradients are left as they are."""
+
+    def share(self, index: torch.Tensor) -> torch.Tensor:
+        return index
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        return value
+
+    def agree(self, value: float, device: torch.device | str = "cpu") -> float:
+        return value
+
+    def sum_gradients(self, parameters) -> None:
+        pass
+
+
+def test_a_checkpoint_that_only_one_host_has_is_not_taken_up(tmp_path, monkeypatch):
+    ctx = RunContext(threads=1, workdir=tmp_path)
+    assert Regression().fit(TrainSettings(3, 0.1), ctx).resumed_after == 0
+    assert Regression().fit(TrainSettings(3, 0.1), ctx).resumed_after == 3
+    monkeypatch.setattr("recsys_core.nn.loop.join", lambda device: TheOtherHasNone(0, 2))
+    assert Regression().fit(TrainSettings(3, 0.1), ctx).resumed_after == 0
 
 
 SCRIPT = """
