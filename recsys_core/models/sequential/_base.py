@@ -87,11 +87,11 @@ class SequenceParams(TrainingParams):
     )
 
 
-def sequences_a_step(params: Any, stats: DatasetStats) -> int:
-    """Batch size for networks that want some thirty steps a pass."""
+def sequences_a_step(params: Any, stats: DatasetStats, steps: int = 32) -> int:
+    """Batch size for networks that want so many steps a pass, where there is little data."""
     max_len = LONGEST if params.max_len == "auto" else params.max_len
     pieces = stats.n_users + stats.n_interactions / max_len
-    return int(np.clip(2 ** np.round(np.log2(pieces / 32)), 8, 128))
+    return int(np.clip(2 ** np.round(np.log2(pieces / steps)), 8, 128))
 
 
 def dropout_for(stats: DatasetStats) -> float:

@@ -12,6 +12,8 @@ from ._base import SequenceParams, SequentialRecommender, dropout_for, sequence_
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+WIDE = 4  # the inner layer of a block, in widths
+
 
 class SASRecParams(SequenceParams):
     learning_rate: float = param(
@@ -76,9 +78,9 @@ def _network(n_items: int, max_len: int, dim: int, blocks: int, heads: int, drop
         def __init__(self) -> None:
             super().__init__(n_items, dim)
             self.place = nn.Embedding(max_len, dim)
-            nn.init.normal_(self.place.weight, std=0.02)
+            nn.init.normal_(self.place.weight, std=0.02 * dim**0.5)  # as large as what it is added to, or order is found late
             self.dropout = Dropout(dropout)
-            self.attend = Transformer(dim, blocks, heads, 1, dropout, causal=True)
+            self.attend = Transformer(dim, blocks, heads, WIDE, dropout, causal=True)
 
         def read(self, items: Tensor) -> Tensor:
             places = torch.arange(max_len - items.shape[1], max_len, device=items.device)  # the last entry is always the last place
@@ -98,9 +100,12 @@ class SASRec(SequentialRecommender):
 
     Source: Kang & McAuley 2018, https://arxiv.org/abs/1808.09781.
     Differs: softmax over all (or sampled) items instead of binary cross-entropy with one negative, which loses a third of
-    NDCG (Klenitskiy & Vasilev 2023, https://arxiv.org/abs/2309.07602); norm before each part; an item bias.
+    NDCG (Klenitskiy & Vasilev 2023, https://arxiv.org/abs/2309.07602); norm before each part; an item bias; inner layers four
+    widths wide (paper: one); places start as large as the scaled item vectors. With small places the network looked at items
+    alone for some thirty passes before it found their order (validation NDCG@20 after 30 passes on sequences made by a
+    second-order law: 0.39, with larger places 0.40, with wider layers too 0.51).
     Shapes: items (B, L) -> states (B, L, d) -> scores (B, I).
-    Cost: an epoch is interactions × (blocks × (6 d² + 2 L d) + d × items compared with) × 3 multiplications.
+    Cost: an epoch is interactions × (blocks × (12 d² + 2 L d) + d × items compared with) × 3 multiplications.
     """
 
     key = "sasrec"
@@ -113,14 +118,14 @@ class SASRec(SequentialRecommender):
     @classmethod
     def auto_params(cls, params: Any, stats: DatasetStats) -> dict[str, Any]:
         return super().auto_params(params, stats) | {
-            "batch_size": sequences_a_step(params, stats),
+            "batch_size": sequences_a_step(params, stats, steps=64),
             "dropout": dropout_for(stats),
         }
 
     def cost(self, stats: DatasetStats) -> Cost:
         p = self.resolve(stats)
         return sequence_cost(
-            stats, p, 6 * p.blocks * p.dim**2, p.blocks * (6 * p.dim**2 + 2 * p.max_len * p.dim), 20 * p.blocks * p.dim, 60
+            stats, p, 12 * p.blocks * p.dim**2, p.blocks * (12 * p.dim**2 + 2 * p.max_len * p.dim), 20 * p.blocks * p.dim, 60
         )
 
     def _build(self, n_users: int, n_items: int) -> nn.Module:
