@@ -19,7 +19,7 @@ from .checkpoint import Checkpoint, identity_of
 from .compiling import compiled
 from .distributed import join
 from .optimizers import Optimizer, OptimizerName
-from .runtime import Precision, autocast, cpu_threads, seeded
+from .runtime import Precision, autocast, cpu_threads, seed_devices, seeded
 from .schedules import Schedule, ScheduleName
 
 SECONDS_BETWEEN_REPORTS = 2.0  # inside a long pass
@@ -181,7 +181,7 @@ class _Training:
         indices = self.batches
         if self.group.size > 1:
             indices = list(self.batches)  # the same order everywhere; after it each process draws its own chance
-            torch.default_generator.manual_seed(self.ctx.seed_for(f"training/epoch {epoch}/process {self.group.rank}"))
+            seed_devices(self.ctx.seed_for(f"training/epoch {epoch}/process {self.group.rank}"), self.device)
         count, pile = len(self.batches), self.settings.accumulate
         for number, index in enumerate(indices):
             self.ctx.check()

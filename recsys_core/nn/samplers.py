@@ -251,7 +251,7 @@ def make_sampler(
     multiple: int = 4,
     share: float = 0.5,
     device: torch.device | str = "cpu",
-) -> NegativeSampler | BatchSampler | HardSampler:
+) -> Sampler:
     """The sampler named `kind`.
 
     counts: (I,) interactions an item, needed by in_batch, mixed and wherever alpha > 0. alpha: draws that do not come

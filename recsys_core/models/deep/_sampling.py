@@ -11,7 +11,7 @@ from ._base import TrainingParams
 if TYPE_CHECKING:
     import torch
 
-    from ...nn.samplers import BatchSampler, HardSampler, NegativeSampler, PairTable
+    from ...nn.samplers import PairTable, Sampler
 
 POPULARITY = 0.75  # word2vec's power, when items are drawn by popularity and nothing else is asked for
 MOST_NEGATIVES = 100_000
@@ -57,9 +57,7 @@ def auto_sampling(params: Params, stats: DatasetStats, *, shared: bool) -> dict[
     }
 
 
-def build_sampler(
-    params: Params, data: Dataset, device: torch.device | str, positives: PairTable | None = None
-) -> NegativeSampler | BatchSampler | HardSampler:
+def build_sampler(params: Params, data: Dataset, device: torch.device | str, positives: PairTable | None = None) -> Sampler:
     """The sampler of resolved params; known positives are those of `data` (liked items) unless a table is given.
 
     Cost: the table, see `nn.samplers.PairTable`.
