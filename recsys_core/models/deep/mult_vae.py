@@ -85,7 +85,7 @@ class MultVAE(Autoencoder):
 
     key = "mult_vae"
     label = "Variational autoencoder (Mult-VAE)"
-    summary = "The strongest neural model here for likes and clicks; works at once for new users with a few interactions, needs no times."
+    summary = "The neural model to try first for likes and clicks; works at once for new users with a few interactions, needs no times."
     source = Source(
         "Liang, Krishnan, Hoffman, Jebara: Variational Autoencoders for Collaborative Filtering (2018)", "https://arxiv.org/abs/1802.05814"
     )

@@ -154,7 +154,7 @@ class RecVAE(Autoencoder):
 
     key = "recvae"
     label = "Variational autoencoder with a moving prior (RecVAE)"
-    summary = "Ranks like Mult-VAE for likes and clicks, takes up to twice as long; worth a try where users differ a lot in activity."
+    summary = "Ranks like Mult-VAE for likes and clicks and takes up to twice as long; a second opinion beside it."
     source = Source(
         "Shenbin, Alekseev, Tutubalina, Malykh, Nikolenko: RecVAE: A New Variational Autoencoder for Top-N Recommendations "
         "with Implicit Feedback (2020)",
