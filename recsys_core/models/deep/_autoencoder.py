@@ -13,6 +13,7 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...params import Params, param
 from ._base import DeepRecommender, TrainingParams
+from ._training import averaging_param
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,14 +33,7 @@ class AutoencoderParams(TrainingParams):
         help="Size of each learning step. Automatic: 0.003 for the linear network, 0.001 for the one with hidden layers.",
         tune=(1e-4, 1e-2, "log"),
     )
-    averaging: float = param(
-        0.99,
-        ge=0,
-        lt=1,
-        label="Averaging of the weights",
-        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.99 = over some 100 steps.",
-        advanced=True,
-    )
+    averaging: float = averaging_param(0.99)
     latent: int | Literal["auto"] = param(
         "auto",
         ge=2,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from ...data.dataset import DatasetStats
 from ...params import Params, param
 from ._sampling import MOST_NEGATIVES, SampledParams, auto_sampling
+from ._training import averaging_param, learning_rate_param, patience_param
 
 PRODUCT_PAIRS = 2**25  # users × items up to which a product of factors is compared with all items: it is cheap
 
@@ -14,24 +15,8 @@ PRODUCT_PAIRS = 2**25  # users × items up to which a product of factors is comp
 class InteractionParams(SampledParams):
     """What all of these models share; a model adds the sizes of its network."""
 
-    patience: int = param(
-        12,
-        ge=0,
-        le=500,
-        fast=6,
-        thorough=30,
-        label="Patience",
-        help="Stop after this many passes without a better validation result. 0 = never stop early.",
-        advanced=True,
-    )
-    learning_rate: float = param(
-        0.005,
-        gt=0,
-        le=1,
-        label="Learning rate",
-        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
-        tune=(1e-3, 2e-2, "log"),
-    )
+    patience: int = patience_param(12, fast=6, thorough=30)
+    learning_rate: float = learning_rate_param(0.005, 1e-3, 2e-2)
     optimizer: Literal["adam", "adamw", "adagrad", "sgd"] = param(
         "adamw",
         label="Optimiser",
@@ -39,14 +24,7 @@ class InteractionParams(SampledParams):
         "some items are very rare; sgd: plain steps, wants a much larger learning rate.",
         advanced=True,
     )
-    averaging: float = param(
-        0.99,
-        ge=0,
-        lt=1,
-        label="Averaging of the weights",
-        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.99 = over some 100 steps.",
-        advanced=True,
-    )
+    averaging: float = averaging_param(0.99)
     weight_decay: float | Literal["auto"] = param(
         "auto",
         ge=0,

@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from ...params import Params, param
 
 TECHNIQUE = "Training technique"  # the block of the form these settings stand in
+
+
+def patience_param(balanced: int, *, fast: int, thorough: int) -> Any:
+    """The field `patience` of a model, by preset."""
+    return param(
+        balanced,
+        ge=0,
+        le=500,
+        fast=fast,
+        thorough=thorough,
+        label="Patience",
+        help="Stop after this many passes without a better validation result. 0 = never stop early.",
+        advanced=True,
+    )
+
+
+def learning_rate_param(default: float, low: float, high: float) -> Any:
+    """The field `learning_rate` of a model; low, high: what tuning tries."""
+    return param(
+        default,
+        gt=0,
+        le=1,
+        label="Learning rate",
+        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
+        tune=(low, high, "log"),
+    )
+
+
+def averaging_param(default: float) -> Any:
+    """The field `averaging` of a model."""
+    shown = default or 0.99
+    return param(
+        default,
+        ge=0,
+        lt=1,
+        label="Averaging of the weights",
+        help="Keeps a moving average of the network instead of its last state, which is steadier. "
+        f"0 = off, {shown} = over some {1 / (1 - shown):.0f} steps.",
+        advanced=True,
+        group=TECHNIQUE,
+    )
 
 
 class TrainingParams(Params):
@@ -21,24 +62,8 @@ class TrainingParams(Params):
         label="Passes over the data, at most",
         help="How often the model goes through the data. Training stops earlier when the validation lists no longer improve.",
     )
-    patience: int = param(
-        20,
-        ge=0,
-        le=500,
-        fast=6,
-        thorough=40,
-        label="Patience",
-        help="Stop after this many passes without a better validation result. 0 = never stop early.",
-        advanced=True,
-    )
-    learning_rate: float = param(
-        0.001,
-        gt=0,
-        le=1,
-        label="Learning rate",
-        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
-        tune=(1e-4, 1e-2, "log"),
-    )
+    patience: int = patience_param(20, fast=6, thorough=40)
+    learning_rate: float = learning_rate_param(0.001, 1e-4, 1e-2)
     batch_size: int | Literal["auto"] = param(
         "auto",
         ge=1,
@@ -56,15 +81,7 @@ class TrainingParams(Params):
         tune=(1e-7, 1e-2, "log"),
         advanced=True,
     )
-    averaging: float = param(
-        0.0,
-        ge=0,
-        lt=1,
-        label="Averaging of the weights",
-        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.99 = over some 100 steps.",
-        advanced=True,
-        group=TECHNIQUE,
-    )
+    averaging: float = averaging_param(0.0)
     swa_from: float = param(
         0.0,
         ge=0,

@@ -10,6 +10,7 @@ from ...data.dataset import DatasetStats
 from ...params import Params, param
 from .._base import Cost, Source
 from ._autoencoder import Autoencoder, AutoencoderParams, start_layers
+from ._training import learning_rate_param
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,14 +19,7 @@ if TYPE_CHECKING:
 
 
 class CFGANParams(AutoencoderParams):
-    learning_rate: float = param(
-        0.003,
-        gt=0,
-        le=1,
-        label="Learning rate",
-        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
-        tune=(3e-4, 1e-2, "log"),
-    )
+    learning_rate: float = learning_rate_param(0.003, 3e-4, 1e-2)
     variant: Literal["zp", "zr", "pm"] = param(
         "zp",
         label="Use of items not chosen",

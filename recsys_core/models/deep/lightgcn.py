@@ -14,6 +14,7 @@ from ...params import Params, param
 from .._base import Cost, Source
 from ._base import DeepRecommender
 from ._sampling import MOST_NEGATIVES, SampledParams
+from ._training import averaging_param
 
 if TYPE_CHECKING:
     import torch
@@ -48,14 +49,7 @@ class LightGCNParams(SampledParams):
         "Automatic: the less the more interactions there are.",
         tune=(1e-7, 1e-3, "log"),
     )
-    averaging: float = param(
-        0.98,
-        ge=0,
-        lt=1,
-        label="Averaging of the weights",
-        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.99 = over some 100 steps.",
-        advanced=True,
-    )
+    averaging: float = averaging_param(0.98)
     factors: int | Literal["auto"] = param(
         "auto",
         ge=1,

@@ -18,6 +18,7 @@ from ...errors import Unsupported
 from ...params import Params, param
 from .._base import Cost, Source, block_bytes
 from ._base import DeepRecommender, TrainingParams
+from ._training import averaging_param, learning_rate_param
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,22 +29,8 @@ ITEM_BLOCK = 2**16  # items encoded at once when all are
 
 
 class TwoTowerParams(TrainingParams):
-    learning_rate: float = param(
-        0.003,
-        gt=0,
-        le=1,
-        label="Learning rate",
-        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
-        tune=(3e-4, 3e-2, "log"),
-    )
-    averaging: float = param(
-        0.99,
-        ge=0,
-        lt=1,
-        label="Averaging of the weights",
-        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.99 = over some 100 steps.",
-        advanced=True,
-    )
+    learning_rate: float = learning_rate_param(0.003, 3e-4, 3e-2)
+    averaging: float = averaging_param(0.99)
     factors: int | Literal["auto"] = param(
         "auto",
         ge=2,

@@ -13,6 +13,7 @@ from ...errors import Unsupported
 from ...params import param
 from .._base import Cost, Source
 from .._card import block_bytes
+from ..deep._training import averaging_param, learning_rate_param, patience_param
 from ._base import SequenceParams, SequentialRecommender
 
 if TYPE_CHECKING:
@@ -26,32 +27,9 @@ FOLD_IN_RATE = 0.02
 
 
 class CaserParams(SequenceParams):
-    learning_rate: float = param(
-        0.004,
-        gt=0,
-        le=1,
-        label="Learning rate",
-        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
-        tune=(3e-4, 1e-2, "log"),
-    )
-    patience: int = param(
-        4,
-        ge=0,
-        le=500,
-        fast=3,
-        thorough=15,
-        label="Patience",
-        help="Stop after this many passes without a better validation result. 0 = never stop early.",
-        advanced=True,
-    )
-    averaging: float = param(
-        0.98,
-        ge=0,
-        lt=1,
-        label="Averaging of the weights",
-        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.98 = over some 50 steps.",
-        advanced=True,
-    )
+    learning_rate: float = learning_rate_param(0.004, 3e-4, 1e-2)
+    patience: int = patience_param(4, fast=3, thorough=15)
+    averaging: float = averaging_param(0.98)
     dropout: float = param(
         0.5,
         ge=0,

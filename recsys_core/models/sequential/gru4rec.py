@@ -12,6 +12,7 @@ from ...data.histories import Histories
 from ...params import param
 from .._base import Cost, Source
 from .._card import block_bytes
+from ..deep._training import averaging_param, learning_rate_param, patience_param
 from ._base import SequenceParams, SequentialRecommender
 
 if TYPE_CHECKING:
@@ -21,32 +22,9 @@ HOUR = 3_600
 
 
 class GRU4RecParams(SequenceParams):
-    learning_rate: float = param(
-        0.008,
-        gt=0,
-        le=1,
-        label="Learning rate",
-        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
-        tune=(5e-4, 2e-2, "log"),
-    )
-    patience: int = param(
-        5,
-        ge=0,
-        le=500,
-        fast=3,
-        thorough=15,
-        label="Patience",
-        help="Stop after this many passes without a better validation result. 0 = never stop early.",
-        advanced=True,
-    )
-    averaging: float = param(
-        0.98,
-        ge=0,
-        lt=1,
-        label="Averaging of the weights",
-        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.98 = over some 50 steps.",
-        advanced=True,
-    )
+    learning_rate: float = learning_rate_param(0.008, 5e-4, 2e-2)
+    patience: int = patience_param(5, fast=3, thorough=15)
+    averaging: float = averaging_param(0.98)
     dropout: float = param(
         0.5,
         ge=0,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...data.dataset import DatasetStats
 from ...params import param
 from .._base import Cost, Source
+from ..deep._training import averaging_param, learning_rate_param, patience_param
 from ._base import SequenceParams, SequentialRecommender, dropout_for, sequence_cost, sequences_a_step
 
 if TYPE_CHECKING:
@@ -16,32 +17,9 @@ WIDE = 4  # the inner layer of a block, in widths
 
 
 class SASRecParams(SequenceParams):
-    learning_rate: float = param(
-        0.004,
-        gt=0,
-        le=1,
-        label="Learning rate",
-        help="Size of each learning step. Larger learns faster, too large does not learn at all.",
-        tune=(3e-4, 1e-2, "log"),
-    )
-    patience: int = param(
-        10,
-        ge=0,
-        le=500,
-        fast=5,
-        thorough=25,
-        label="Patience",
-        help="Stop after this many passes without a better validation result. 0 = never stop early.",
-        advanced=True,
-    )
-    averaging: float = param(
-        0.98,
-        ge=0,
-        lt=1,
-        label="Averaging of the weights",
-        help="Keeps a moving average of the network instead of its last state, which is steadier. 0 = off, 0.98 = over some 50 steps.",
-        advanced=True,
-    )
+    learning_rate: float = learning_rate_param(0.004, 3e-4, 1e-2)
+    patience: int = patience_param(10, fast=5, thorough=25)
+    averaging: float = averaging_param(0.98)
     dropout: float | Literal["auto"] = param(
         "auto",
         ge=0,
