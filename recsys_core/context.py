@@ -89,7 +89,11 @@ class RunContext:
         def forward(p: Progress) -> None:
             inner = 0.0 if p.fraction is None else min(1.0, max(0.0, p.fraction))
             stage = f"{name}: {p.stage}" if p.stage else name
-            self.on_progress(replace(p, stage=stage, fraction=start + inner * (end - start)))
+            at = start + inner * (end - start)
+            left = p.seconds_left  # of this part: what comes after it goes as fast
+            if left is not None and inner < 1:
+                left *= (1 - at) / (end - at)
+            self.on_progress(replace(p, stage=stage, fraction=at, seconds_left=left))
 
         folder = None if self.workdir is None else self.workdir / re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         return replace(self, on_progress=forward, workdir=folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from .text import short
 
 NAME_LENGTH = 34
 MARKERS = 10  # along one line; they tell lines apart without colour
+ACRONYM = re.compile(r"^[^()]+ \(([^\s()]+)\)")  # "Self-attention over the sequence (SASRec)"
 LABELLED = 8  # points of a scatter that are named beside them; beyond, only those on the front
 
 
@@ -26,7 +28,7 @@ class Look:
 
     @property
     def label(self) -> str:
-        return plain(short(self.name, NAME_LENGTH))
+        return plain(fitted(self.name))
 
     @property
     def color(self) -> str:
@@ -45,14 +47,19 @@ class Look:
         return {"color": self.color, "width": 2, "dash": self.dash}
 
 
+def fitted(name: str, length: int = NAME_LENGTH) -> str:
+    """A name as it fits a legend: a long one goes by the short name of its model, where it has one."""
+    return name if len(name) <= length else short(ACRONYM.sub(r"\1", name), length)
+
+
 def looks(names: Mapping[str, str], positions: Mapping[str, int]) -> dict[str, Look]:
     """Run id -> look; names that are cut to the same text get a number, so that no two look alike."""
     out: dict[str, Look] = {}
     used: dict[str, int] = {}
     for run_id, name in names.items():
-        cut = short(name, NAME_LENGTH)
+        cut = fitted(name)
         used[cut] = used.get(cut, 0) + 1
-        shown = cut if used[cut] == 1 else f"{short(name, NAME_LENGTH - 4)} ·{used[cut]}"
+        shown = cut if used[cut] == 1 else f"{fitted(name, NAME_LENGTH - 4)} ·{used[cut]}"
         out[run_id] = Look(shown, positions[run_id])
     return out
 

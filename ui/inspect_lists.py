@@ -88,9 +88,12 @@ def reasons(run: Any, item: str, ask: Mapping[str, Any], names: Names) -> None:
         return
     st.markdown("Because of" if why.kind == "history" else "How much each part speaks for it")
     titles = names.titles(why.refs) if why.kind == "history" else list(why.refs)
+    adds_up = why.exact or why.kind != "history"  # else a fall of the score, which may be of any size and sign
+    whole = abs(why.total) if adds_up else max(abs(part) for part in why.contributions) or 1.0
     for title, part in zip(titles, why.contributions, strict=True):
-        share = part / abs(why.total)
-        told = f"{share:.0%}" if share >= 0 else f"−{-share:.0%}: speaks against it"
+        share = part / whole
+        against = "" if share >= 0 else ": speaks against it"
+        told = f"{'−' * bool(against)}{abs(share):.0%}{against}" if adds_up else f"{'−' if share >= 0 else '+'}{number(abs(part))}{against}"
         st.progress(min(1.0, max(0.0, share)), text=f"{md(title, 60)} · {told}")
     rest = 1 - sum(why.contributions) / why.total
     if why.kind == "history" and why.exact and rest > 0.005:

@@ -103,13 +103,15 @@ def _job(job: Any, key: str) -> None:
                 _again(job, key)
             elif job.kind == "train" and state.workspace().has_run(job.run_id):
                 navigation.link("compare", "See its result", dataset=job.spec.payload.get("dataset"), runs=[job.run_id])
+        now = job.progress() if job.state == "running" else {}
+        steps = _curve(job) if job.kind == "train" and job.state != "queued" else []
         if job.state == "running":
-            _progress(job)
+            _progress(now, steps)
         elif job.ended:
             took = "" if job.seconds is None else f" · took {duration(job.seconds)}"
             st.caption(f"{md(job.reason)} " * bool(job.reason) + f"{_judged_how(job)}{ago(job.finished or job.submitted)}{took}")
-        if job.kind == "train" and job.state != "queued":
-            _training(job, key)
+        if steps:
+            _training(job, steps, now, key)
         if job.state in ("failed", "interrupted", "running"):
             log = st.expander("Log", key=f"{key}-log-{job.id}", on_change="rerun", type="compact")
             if log.open:
@@ -125,11 +127,8 @@ def _again(job: Any, key: str) -> None:
     st.button(label, key=f"{key}-again-{job.id}", icon=icon, on_click=_retry, args=(job.id,), help=about)
 
 
-def _training(job: Any, key: str) -> None:
+def _training(job: Any, steps: list[dict[str, Any]], now: dict[str, Any], key: str) -> None:
     """The panel, folded away until asked for; it stays as it was when the job ends."""
-    steps = _curve(job)
-    if not steps:
-        return
     live = job.state == "running"
     name, unfolded = f"{key}-panel-{job.id}", st.session_state.setdefault(f"_{key}_unfolded", set())
     if job.id in unfolded and name not in st.session_state:
@@ -139,7 +138,7 @@ def _training(job: Any, key: str) -> None:
     if fold.open:
         with fold:
             if live:
-                live_panel(steps, job.progress(), f"{key}-training-{job.id}")
+                live_panel(steps, now, f"{key}-training-{job.id}")
             else:
                 past_panel(steps, f"{key}-training-{job.id}")
 
@@ -169,23 +168,23 @@ def _judged_how(job: Any) -> str:
     return f"{md(rule)}, seed {md(job.spec.payload.get('seed'))} · "
 
 
-def _progress(job: Any) -> None:
+def _progress(now: dict[str, Any], steps: list[dict[str, Any]]) -> None:
     """A bar with one line: where it is, the best so far, how long it will take."""
-    now = job.progress()
     fraction = min(1.0, max(0.0, float(now.get("fraction") or 0.0)))
     stage = str(now.get("stage") or "Starting")
     parts = [stage.replace("_", " ").capitalize()]
     if now.get("epoch") is not None:
         part, kind = place(stage)
         parts = [*filter(None, [part]), SAID[kind], f"pass {now['epoch']}" + (f" of {now['epochs']}" if now.get("epochs") else "")]
-        story = next((story for story in stories(_curve(job)) if story.part == part), None)
+        story = next((story for story in stories(steps) if story.part == part), None)
         if story is not None and story.best is not None:
             parts.append(f"best {measure_label(story.metric)} {story.best[1]:.4f} at pass {story.best[0]}")
         else:
             told = {name: value for name, value in (now.get("metrics") or {}).items() if is_number(value) and name not in NOT_A_MEASURE}
             parts += [f"{measure_label(name).lower()} {number(value)}" for name, value in list(told.items())[:1]]
     if now.get("seconds_left") is not None:
-        parts.append(f"about {duration(now['seconds_left'])} left")
+        left = now["seconds_left"]
+        parts.append("nearly done" if left < 1 else f"about {duration(left) if left >= 10 else f'{round(left)} s'} left")
     st.progress(fraction, text=md(" · ".join(parts)))
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from datetime import UTC, datetime
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>$:&=^@/])")
+_MARKDOWN = re.compile(r"((?<!\w)-|-(?!\w)|[\\`*_{}\[\]()#+.!|~<>$:&=^@/])")  # a hyphen inside a word is only read aloud
 
 
 def md(text: object, limit: int = 0) -> str:

@@ -47,7 +47,7 @@ def live_panel(steps: Sequence[Mapping[str, Any]], now: Mapping[str, Any], key: 
     story = next((story for story in found if story.part == part), None) or (found[-1] if found else Story(part))
     phase = next((phase for phase in story.phases if phase.kind == kind), None) or (story.phases[-1] if story.phases else Phase(kind))
     st.markdown((f"{md(story.part)} · " if story.part else "") + WHAT[phase.kind])
-    done, most = now.get("epoch"), now.get("epochs")
+    done, most = now.get("epoch") or (phase.passes[-1] if phase.passes else None), now.get("epochs")
     speeds = phase.series("samples_per_second")[1]
     left = now.get("seconds_left")
     _figures(

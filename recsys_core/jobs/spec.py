@@ -129,11 +129,11 @@ class TrainSpec(BaseModel):
         defaults = {f.name: f.default for f in params_module.fields(model.Params)}
         values = self.model_params().model_dump(mode="json")
         told = [
-            f"{name} {_short(value)}"
+            _told(name, value)
             for name, value in values.items()
             if name in self.params and value != defaults[name] and not isinstance(value, dict)
         ]
-        return f"{model.label} ({', '.join(told)})"[:80] if told else model.label
+        return f"{model.label} ({_listed(told, 80 - len(model.label))})" if told else model.label
 
     def job(self) -> JobSpec:
         """The job that trains it; the same spec is the same job."""
@@ -150,10 +150,19 @@ def _digest(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def _short(value: Any) -> str:
+def _told(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
     if isinstance(value, list):
-        return "+".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{name} {'+'.join(map(str, value))}"
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def _listed(told: list[str], room: int) -> str:
+    """As many as there is room for, at least one, and how many more there are."""
+    n = next((n for n in range(len(told), 1, -1) if len(", ".join(told[:n])) <= room), 1)
+    more = f" and {len(told) - n} more" if n < len(told) else ""
+    return f"{', '.join(told[:n])}{more}"
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -290,6 +290,14 @@ def test_a_model_keeps_its_look_whatever_else_is_shown() -> None:
     assert len({(look.color, look.dash, look.symbol) for look in all_looks.values()}) == 30, "no two look alike"
 
 
+def test_a_long_name_goes_by_the_short_one_of_its_model() -> None:
+    name = "Self-attention over the sequence (SASRec) (epochs 40)"
+    assert compare_charts.looks({"a": name}, {"a": 0})["a"].name == "SASRec (epochs 40)"
+    assert compare_charts.fitted("Multi-layer perceptron (MLP)") == "Multi-layer perceptron (MLP)", "it fits"
+    own = "My long name of the run (second try) with a remark"
+    assert compare_charts.fitted(own).startswith("My long name"), "brackets of one's own are no short name"
+
+
 def test_long_names_that_are_cut_alike_stay_apart() -> None:
     found = compare_charts.looks({"a": "x" * 60 + "1", "b": "x" * 60 + "2"}, {"a": 0, "b": 1})
     assert found["a"].label != found["b"].label and len(found["b"].label) <= 36

@@ -221,3 +221,22 @@ def test_a_run_whose_files_are_gone_is_one_sentence(open_page, text_of, workspac
     (workspace.runs()[0].path / "topk.npz").unlink()
     text = text_of(open_page("inspect", dataset=dataset_id))
     assert "Traceback" not in text and text.count("Something went wrong") + text.count("cannot be read") == 1
+
+
+def test_reasons_by_leave_one_out_are_falls_of_the_score_not_shares(open_page, text_of, workspace, monkeypatch) -> None:
+    """Scores of a network may be negative or near 0: a share of them says nothing."""
+    from types import SimpleNamespace
+
+    from ui import inspect_lists
+
+    shown, said = [], []
+    method = "How much the item's score falls when one history item is left out."
+    why = SimpleNamespace(refs=("a", "b", "c"), contributions=(0.5, 0.125, -0.25), total=-4.6, kind="history", exact=False, method=method)
+    monkeypatch.setattr(inspect_lists.state, "scorer", lambda: SimpleNamespace(explain=lambda *_, **__: why))
+    monkeypatch.setattr(inspect_lists.st, "progress", lambda value, text: shown.append((value, text)))
+    monkeypatch.setattr(inspect_lists.st, "caption", said.append)
+    inspect_lists.reasons(SimpleNamespace(id="r"), "x", {}, SimpleNamespace(titles=lambda refs: [f"Book {ref}" for ref in refs]))
+    assert [value for value, _ in shown] == [1.0, 0.25, 0.0]
+    texts = [text.replace("\\", "") for _, text in shown]
+    assert texts == ["Book a · −0.5", "Book b · −0.125", "Book c · +0.25: speaks against it"]
+    assert not any("All other items" in text for text in said)

@@ -259,3 +259,11 @@ def test_titles_from_a_stranger_stay_text(open_page, text_of, saved) -> None:
     lines = [line | {"stage": "Fitting: with validation: <b>*x*</b>: training"} for line in TWO[:3]]
     at = opened(open_page, dataset_id, put(workspace, dataset_id, lines))
     assert r"\<b\>\*x\*" in text_of(at)
+
+
+def test_writing_the_run_still_tells_the_last_pass(open_page, text_of, saved) -> None:
+    workspace, dataset_id = saved
+    writing = {"stage": "Writing the run", "fraction": 0.99, "seconds_left": 0.3}
+    at = opened(open_page, dataset_id, put(workspace, dataset_id, [*TWO, writing]))
+    assert figures(at)["Pass"] == "2"
+    assert "Writing the run · nearly done" in words(at.get("progress")[0].proto.text)

@@ -15,6 +15,7 @@ from recsys_core.data.dataset import Dataset, from_frame
 from recsys_core.data.histories import Histories
 from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
+from recsys_core.errors import WorkbenchError
 from recsys_core.metrics._quick import ndcg_at
 from recsys_core.models.deep import cfgan, recvae
 from recsys_core.models.deep.cfgan import CFGAN
@@ -320,3 +321,12 @@ def test_learns_real_data_in_a_few_passes(real_data, model, values, least):
     fitted = model(**values).fit(data.subset(~held), context())
     ndcg = ndcg_at(fitted.recommend_holdout(validation, 20).items, validation.relevant, 20).mean()
     assert ndcg >= least
+
+
+def test_weights_of_another_network_are_refused_in_one_sentence():
+    data = tastes()
+    fitted = RecVAE(epochs=1, latent=8).fit(data, context())
+    loaded = RecVAE(fitted.params)
+    loaded.train, loaded.resolved = data, fitted.resolved.with_(latent=6)
+    with pytest.raises(WorkbenchError, match="trained by another version"):
+        loaded._restore(fitted._state())

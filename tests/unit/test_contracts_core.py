@@ -329,7 +329,10 @@ def test_progress_of_a_part_is_mapped_into_its_share() -> None:
     said: list[Progress] = []
     part = RunContext(on_progress=said.append).part("EASE", 0.2, 0.6)
     part.report("Reading", 0.5, epoch=3, metrics={"loss": 0.1})
-    part.report("Starting")
+    part.report("Starting", seconds_left=None)
+    part.report("Fitting", 0.5, seconds_left=10.0)
+    assert said[2].seconds_left == pytest.approx(30.0), "20 % of the whole take 10 s more, then 40 % come after this part"
+    assert said[1].seconds_left is None
     assert said[0].stage == "EASE: Reading" and said[0].fraction == pytest.approx(0.4) and said[0].epoch == 3
     assert said[1].fraction == pytest.approx(0.2)
     assert part.seed == RunContext().seed, "a model fitted inside a fusion is the model fitted alone"

@@ -427,3 +427,18 @@ def test_reasons():
     assert "memory" in death(-9) and "SIGSEGV" in death(-11) and "status 3" in death(3)
     assert explain_failure(RuntimeError("DefaultCPUAllocator: can't allocate memory"))[1].startswith("It ran out of memory")
     assert explain_failure(KeyboardInterrupt()) == ("cancelled", "")
+
+
+@pytest.mark.parametrize(
+    ("params", "title"),
+    [
+        ({}, "Self-attention over the sequence (SASRec)"),
+        ({"epochs": 40, "compile": True}, "Self-attention over the sequence (SASRec) (epochs 40, compile)"),
+        (
+            {"epochs": 40, "patience": 5, "schedule": "cosine", "warmup": 2.0},
+            "Self-attention over the sequence (SASRec) (epochs 40, patience 5, schedule cosine and 1 more)",
+        ),
+    ],
+)
+def test_a_title_is_never_cut_within_a_word(params, title):
+    assert TrainSpec.make(dataset="d", model="sasrec", params=params).title == title

@@ -13,6 +13,7 @@ from ...context import RunContext
 from ...data.dataset import Dataset
 from ...data.histories import Histories
 from ...data.holdout import Holdout
+from ...errors import WorkbenchError
 from ...metrics._quick import ndcg_at
 from ...params import Params
 from .._base import Explanation, Recommender
@@ -157,7 +158,11 @@ class DeepRecommender(Recommender):
         self.network = self._build(self.fitted.n_users, self.fitted.n_items)
         prefix = "network."
         weights = {name.removeprefix(prefix): torch.as_tensor(value) for name, value in state.items() if name.startswith(prefix)}
-        self.network.load_state_dict(weights)
+        try:
+            self.network.load_state_dict(weights)
+        except RuntimeError as error:
+            hint = "Train it again; the settings are those of the result."
+            raise WorkbenchError(f"This {self.label} was trained by another version, whose network had other layers.", hint) from error
         self.network.eval()
         self._ready()
 
