@@ -55,7 +55,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     with vector instructions for it alone gains nothing on networks of this size (benchmarks/training_techniques.py).
     """
     if precision == "fastest":
-        wide = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        wide = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         wide = wide or (device.type == "cpu" and torch.cpu._is_amx_tile_supported())
         precision = "bfloat16" if wide else "float32"
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,6 +145,14 @@ def test_bfloat16_computes_in_it_and_keeps_weights_in_float32():
     result = problem.fit(TrainSettings(60, 0.1, precision="bfloat16"))
     assert problem.weights().dtype == torch.float32
     assert result.history[-1]["loss"] < 0.05 * result.history[0]["loss"]
+
+
+def test_fastest_is_bfloat16_only_where_the_card_has_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert isinstance(autocast(torch.device("cuda"), "fastest"), nullcontext), "bfloat16 that is only emulated is slow"
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    with autocast(torch.device("cpu"), "fastest"):
+        assert torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 def test_stochastic_weight_averaging_keeps_the_mean_of_the_last_epochs():
