@@ -14,7 +14,7 @@ from recsys_core.data.dataset import Dataset
 from recsys_core.data.histories import Histories
 from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
-from recsys_core.errors import Unsupported
+from recsys_core.errors import ParamError, Unsupported
 from recsys_core.models.sequential._base import comes_after
 from recsys_core.models.sequential.bert4rec import BERT4Rec, forget_later, hide
 from recsys_core.models.sequential.sasrec import SASRec
@@ -384,3 +384,11 @@ def test_large_catalogues_are_sampled(model):
     assert large.loss == "sampled_softmax" and large.negatives == 512 and large.max_len == 50
     tiny = model().resolve(replace(stats, n_items=4, n_interactions=6, n_users=3, longest_history=2))
     assert tiny.max_len >= 2 and tiny.negatives <= 4 and tiny.batch_size >= 1
+
+
+@MODELS
+def test_the_width_is_a_multiple_of_the_heads(model):
+    stats = dataset(random_sequences(), 9).stats
+    assert model(heads=3).resolve(stats).dim == 15, "chosen so"
+    with pytest.raises(ParamError, match="got width 7 and 2 heads"):
+        model(dim=7, heads=2).resolve(stats)

@@ -12,7 +12,7 @@ from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.holdout import Holdout
-from ...errors import Unsupported
+from ...errors import ParamError, Unsupported
 from ...params import param
 from .._base import Cost, Need
 from .._card import block_bytes
@@ -142,16 +142,24 @@ class SequentialRecommender(DeepRecommender):
     @classmethod
     def auto_params(cls, params: Any, stats: DatasetStats) -> dict[str, Any]:
         max_len = params.max_len if params.max_len != "auto" else int(np.clip(stats.longest_history - 1, 2, LONGEST))
+        heads = getattr(params, "heads", 1)
         pieces = stats.n_users + stats.n_interactions // max_len
         loss = params.loss if params.loss != "auto" else ("full_softmax" if stats.n_items <= cls.full_softmax_items else "sampled_softmax")
         return {
             "max_len": max_len,
-            "dim": int(np.clip(2 ** np.round(np.log2(max(1.0, stats.n_interactions) ** 0.5 / 4)), 16, 64)),
+            "dim": int(np.clip(2 ** np.round(np.log2(max(1.0, stats.n_interactions) ** 0.5 / 4)), 16, 64) // heads * heads),
             "batch_size": int(np.clip(2 ** np.round(np.log2(pieces / 16)), 8, 128)),
             "loss": loss,
             "asked": "next",
             "negatives": min(512 if loss == "sampled_softmax" else 16, stats.n_items),
         }
+
+    def resolve(self, stats: DatasetStats) -> Any:
+        p = super().resolve(stats)
+        heads = getattr(p, "heads", 1)
+        if p.dim % heads:
+            raise ParamError(f"The width of {self.label} must be a multiple of its heads; got width {p.dim} and {heads} heads.")
+        return p
 
     # ---- learning --------------------------------------------------------------------------------
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
