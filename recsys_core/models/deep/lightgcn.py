@@ -117,7 +117,7 @@ class LightGCN(DeepRecommender):
     key = "lightgcn"
     label = "LightGCN"
     summary = (
-        "Spreads tastes over the graph of who chose what: as accurate as the best autoencoder on well-connected data, with one vector "
+        "Spreads tastes over the graph of who chose what: nearly as accurate as the best autoencoders on well-connected data, with one vector "
         "a user and an item; choose a linear model where most items have few interactions."
     )
     source = Source(
