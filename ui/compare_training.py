@@ -44,10 +44,10 @@ def measures(histories: Sequence[Sequence[dict[str, Any]]]) -> list[str]:
 
 
 def validated(learnt: Sequence[tuple[Look, list[dict[str, Any]], Any]], name: str) -> list[tuple[Look, list[int], list[float]]]:
-    """Look and curve of every run that was measured by `name` after each pass; of folds and parts the first."""
+    """Look and curve of every run that was measured by `name` after each pass; of folds and parts the last, which builds on the others."""
     out = []
     for look, steps, _ in learnt:
-        curve = next((story.validated for story in stories(steps) if story.metric == name), ([], []))
+        curve = next((story.validated for story in reversed(stories(steps)) if story.metric == name), ([], []))
         if curve[0]:
             out.append((look, *curve))
     return out

@@ -81,7 +81,7 @@ def reasons(run: Any, item: str, ask: Mapping[str, Any], names: Names) -> None:
         with st.spinner("Asking the model …", show_time=False):
             why = state.scorer().explain(run.id, item, k=REASONS, **ask)
     except WorkbenchError as error:
-        st.caption(f":material/help: {md(error.message)}")
+        st.caption(f":material/help: {md(str(error))}")
         return
     if not why.refs or not why.total:
         st.caption("Nothing in the history speaks for it: it is on the list as what is popular.")

@@ -43,7 +43,7 @@ def test_upload_is_guessed_shown_and_saved(open_page, text_of, workspace_root) -
         "timestamp",
     )
     text = text_of(at)
-    assert r"First **2014\-05\-13" in text and "`1`" in text, "first date and sample values are shown"
+    assert r"First **2014-05-13" in text and "`1`" in text, "first date and sample values are shown"
     assert at.number_input(key=next(n.key for n in at.number_input if n.label == "Counts as liked from")).value == 4.0
     at.text_input(key=next(t.key for t in at.text_input if t.label == "Name of the dataset")).set_value("My *films*")
     at.button(key="save-dataset").click().run(timeout=60)

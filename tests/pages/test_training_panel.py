@@ -13,7 +13,8 @@ from recsys_core.jobs.job import CHECKPOINTS, epochs_of
 from recsys_core.store import Workspace
 from recsys_core.store.files import now, write_json
 from recsys_core.testing.datasets import checkerboard
-from ui import charts
+from ui import charts, compare_training
+from ui.compare_charts import Look
 from ui.jobs import PANEL
 from ui.training_data import lists_better, place, step_sizes, still_learning, stories, went_on
 from ui.training_panel import curves
@@ -267,3 +268,13 @@ def test_writing_the_run_still_tells_the_last_pass(open_page, text_of, saved) ->
     at = opened(open_page, dataset_id, put(workspace, dataset_id, [*TWO, writing]))
     assert figures(at)["Pass"] == "2"
     assert "Writing the run · nearly done" in words(at.get("progress")[0].proto.text)
+
+
+def test_the_curve_of_a_model_joined_of_parts_is_that_of_the_joined_one() -> None:
+    steps = [
+        {"stage": f"Fitting: with validation: {part}: training", "epoch": epoch, "loss": 1.0, "ndcg@20": value}
+        for part, values in (("Product of factors alone", (0.1, 0.2)), ("Both joined", (0.25, 0.3)))
+        for epoch, value in enumerate(values, 1)
+    ]
+    [(_, passes, values)] = compare_training.validated([(Look("NeuMF", 0), steps, None)], "ndcg@20")
+    assert (passes, values) == ([1, 2], [0.25, 0.3])
