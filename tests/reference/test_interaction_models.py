@@ -182,6 +182,8 @@ def test_rating_targets_come_near_the_truth(model: type):
     assert rmse < 0.5 * truth.value.std(), f"RMSE {rmse:.2f}, the mean alone gives {truth.value.std():.2f}"
     implicit = Dataset(*ids, user, item, np.ones(1600))
     with pytest.raises(Unsupported, match="predicts ratings"):
+        model(loss="mse").resolve(implicit.stats)  # said before training
+    with pytest.raises(Unsupported, match="predicts ratings"):
         model(loss="mse", epochs=1).fit(implicit, ONE)
 
 

@@ -51,6 +51,11 @@ class InteractionRecommender(DeepRecommender):
         sampling = auto_sampling(params, stats, shared=softmax) | {"negatives": auto_negatives(params, stats, cls.all_items_pairs)}
         return sampling | {"factors": width, "hidden": min(width, 32), "batch_size": batch, "weight_decay": decay}
 
+    def resolve(self, stats: DatasetStats) -> Params:
+        if getattr(self.params, "loss", "") == "mse" and not stats.has_ratings:
+            raise Unsupported(f"{self.label} with loss=mse predicts ratings; this dataset has none.", "Set loss to softmax.")
+        return super().resolve(stats)
+
     def _sizes(self, params: Params | None = None) -> tuple[int, int, int]:
         """(factors, hidden, layers) of resolved params; 0 for a branch the model has not."""
         p = params or self.resolved

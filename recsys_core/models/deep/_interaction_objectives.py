@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.dataset import Dataset
-from ...errors import Unsupported
 from ._sampling import build_sampler
 
 if TYPE_CHECKING:
@@ -126,8 +125,6 @@ def rating_objective(model: Any, data: Dataset, device: Any) -> Objective:
     from ...nn.batches import IndexBatches
     from ...nn.losses import mse
 
-    if data.feedback != "explicit":
-        raise Unsupported(f"{model.label} with loss=mse predicts ratings; this dataset has none.", "Set loss to softmax.")
     net = model.network
     user, item = (torch.as_tensor(codes.astype(np.int64), device=device) for codes in (data.user, data.item))
     target = torch.as_tensor(data.value - data.value.mean(), device=device)
