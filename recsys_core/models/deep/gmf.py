@@ -26,7 +26,7 @@ class GMF(InteractionRecommender):
 
     key = "gmf"
     label = "Generalised matrix factorisation (GMF)"
-    summary = "Matrix factorisation trained as a network: good lists of likes and clicks in seconds; ALS is cheaper still and a little better."
+    summary = "Matrix factorisation trained as a network: good lists of likes and clicks in seconds; ALS is cheaper and a little better."
     source = Source("He, Liao, Zhang, Nie, Hu, Chua: Neural Collaborative Filtering (2017)", "https://arxiv.org/abs/1708.05031")
     Params = GMFParams
     all_items_pairs = PRODUCT_PAIRS

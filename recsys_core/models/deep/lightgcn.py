@@ -117,8 +117,8 @@ class LightGCN(DeepRecommender):
     key = "lightgcn"
     label = "LightGCN"
     summary = (
-        "Spreads tastes over the graph of who chose what: nearly as accurate as the best autoencoders on well-connected data, with one vector "
-        "a user and an item; choose a linear model where most items have few interactions."
+        "Spreads tastes over the graph of who chose what: nearly as accurate as the best autoencoders on well-connected data, with one "
+        "vector a user and an item; choose a linear model where most items have few interactions."
     )
     source = Source(
         "He, Deng, Wang, Li, Zhang, Wang: LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation (2020)",
