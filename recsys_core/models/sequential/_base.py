@@ -110,7 +110,7 @@ def sequence_cost(stats: DatasetStats, p: Any, weights: int, multiplications: fl
     memory = 24 * (weights + stats.n_items * p.dim) + step + 48 * stats.n_interactions + block_bytes(stats)
     each = stats.n_interactions * 6.0 * (multiplications + compared * (p.dim + 32))
     return Cost(
-        int(memory), 3 + 2.2 * min(p.epochs, passes) * each / 2e10, "passes × interactions × (width² + width × items compared with)"
+        int(memory), 3 + 2.2 * min(p.epochs, passes) * each / 3e10, "passes × interactions × (width² + width × items compared with)"
     )
 
 

@@ -141,7 +141,7 @@ class BERT4Rec(SequentialRecommender):
         p = self.resolve(stats)
         block = 8 * p.dim**2 + 2 * p.max_len * p.dim
         compared = p.with_(negatives=max(1, round(p.mask_share * p.negatives))) if p.loss != "full_softmax" else p
-        return sequence_cost(stats, compared, 8 * p.blocks * p.dim**2, p.blocks * block, 24 * p.blocks * p.dim, 80)
+        return sequence_cost(stats, compared, 8 * p.blocks * p.dim**2, p.blocks * block, 24 * p.blocks * p.dim, 50)
 
     def _build(self, n_users: int, n_items: int) -> nn.Module:
         p = self.resolved

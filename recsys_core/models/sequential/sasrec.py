@@ -103,7 +103,7 @@ class SASRec(SequentialRecommender):
     def cost(self, stats: DatasetStats) -> Cost:
         p = self.resolve(stats)
         return sequence_cost(
-            stats, p, 12 * p.blocks * p.dim**2, p.blocks * (12 * p.dim**2 + 2 * p.max_len * p.dim), 20 * p.blocks * p.dim, 60
+            stats, p, 12 * p.blocks * p.dim**2, p.blocks * (12 * p.dim**2 + 2 * p.max_len * p.dim), 20 * p.blocks * p.dim, 50
         )
 
     def _build(self, n_users: int, n_items: int) -> nn.Module:
