@@ -95,6 +95,10 @@ class Recommender(ABC):
         """The params to fit again with on train + validation, without validation (best epoch, learnt weights)."""
         return self.params
 
+    def for_refit(self) -> Recommender:
+        """A fresh model of the same kind, to be fitted again on train + validation with what validation taught."""
+        return type(self)(self.refit_params())
+
     # ---- fitting ---------------------------------------------------------------------------------
     def fit(self, data: Dataset, ctx: RunContext = QUIET, *, validation: Holdout | None = None) -> Self:
         """Learn from `data`. `validation` is used only where `uses_validation`, for stopping and weights."""

@@ -29,11 +29,11 @@ class Checkpoint:
         self.identity = identity
         self.saved, self.wanted = time.monotonic(), False
 
-    def due(self, improved: bool) -> bool:
-        """Whether to write now: an improvement is to be kept, or much time has gone by."""
+    def due(self, improved: bool, last: bool = False) -> bool:
+        """Whether to write now: an improvement is to be kept, much time has gone by, or it is the end."""
         self.wanted |= improved
         age = time.monotonic() - self.saved
-        return self.path is not None and age >= (SECONDS_AT_LEAST if self.wanted else SECONDS_BETWEEN)
+        return self.path is not None and (last or age >= (SECONDS_AT_LEAST if self.wanted else SECONDS_BETWEEN))
 
     def save(self, state: dict[str, Any]) -> None:
         if self.path is None:

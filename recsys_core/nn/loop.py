@@ -31,7 +31,6 @@ Loss = Callable[[Tensor, int], Tensor]
 class TrainSettings:
     """epochs: at most. patience: stop after this many validations without improvement; 0 = never.
 
-    min_delta: a smaller rise of the validation score is not an improvement.
     schedule, warmup_steps, horizon: see `Schedule`; horizon in epochs (0 = `epochs`), warm-up in updates.
     clip_norm: largest gradient norm; 0 = no clipping. accumulate: batches whose gradients make one update.
     averaging: decay of the moving average of the weights that is validated and kept; 0 = the weights
@@ -50,8 +49,6 @@ class TrainSettings:
     clip_norm: float = 0.0
     accumulate: int = 1
     patience: int = 0
-    validate_every: int = 1
-    min_delta: float = 0.0
     averaging: float = 0.0
     swa_from: float = 0.0
     precision: Precision = "float32"
@@ -140,10 +137,8 @@ class _Training:
         self.best: dict[str, Tensor] | None = None
         self.done = self.misses = 0  # epochs; validations in a row without improvement
         self.started = time.monotonic()
-        self.checkpoint = Checkpoint(ctx.workdir, "")
-        if ctx.workdir is not None:
-            about = [settings, ctx.seed, batches.n, batches.batch_size, metric, identity]
-            self.checkpoint = Checkpoint(ctx.workdir, identity_of(network, *about))
+        about = [settings, ctx.seed, batches.n, batches.batch_size, metric, identity]
+        self.checkpoint = Checkpoint(ctx.workdir, identity_of(network, *about) if ctx.workdir else "")
 
     @property
     def finished(self) -> bool:
@@ -160,17 +155,14 @@ class _Training:
         self.done = number
         if self.swa_start and number >= self.swa_start:
             self.averaged.update()
-        due = self.validate is not None and (number % self.settings.validate_every == 0 or number == self.settings.epochs)
-        improved = self._validate(record) if due else False
-        if due or self.validate is None:
-            self.schedule.hear(self.sign * record[self.metric] if due else -record["loss"])
+        improved = self._validate(record) if self.validate is not None else False
+        self.schedule.hear(self.sign * record[self.metric] if self.validate is not None else -record["loss"])
         self.result.history.append({"epoch": number, **record})
         if self.settings.patience and self.misses >= self.settings.patience:
             self.result.stopped_early = True
-        if self.group.rank == 0 and (self.checkpoint.due(improved) or self.finished):
+        if self.group.rank == 0 and self.checkpoint.due(improved, last=self.finished):
             self.checkpoint.save(self._state())
-        left = (time.monotonic() - self.started) / (number - self.result.resumed_after) * (self.settings.epochs - number)
-        self._tell(record, number, number / self.settings.epochs, seconds_left=left)
+        self._tell(record, number, number / self.settings.epochs)
 
     def _pass(self, epoch: int) -> dict[str, float]:
         """All batches once; mean loss, learning rate and speed."""
@@ -197,9 +189,7 @@ class _Training:
                 reported = now
                 done = (epoch - 1 + (number + 1) / count) / self.settings.epochs
                 record = {"loss": float(total) / rows, "learning_rate": rate, "samples_per_second": rows / (now - begin)}
-                since = self.result.resumed_after / self.settings.epochs
-                left = (now - self.started) * (1 - done) / max(done - since, 1e-9)
-                self._tell(record, epoch, done, f"batch {number + 1:,} of {count:,}", seconds_left=left)
+                self._tell(record, epoch, done, f"batch {number + 1:,} of {count:,}")
         mean = float(self.group.total(total)) / self.batches.n
         if not math.isfinite(mean):
             raise WorkbenchError(f"Training diverged: the loss became {mean} in epoch {epoch}.", "Lower the learning rate.")
@@ -236,7 +226,7 @@ class _Training:
             score = float(self.validate()) if self.group.rank == 0 else 0.0
             score = self.group.agree(score, self.device)
             gain = self.sign * (score - (self.result.best_score or 0.0))
-            better = self.result.best_score is None or gain > self.settings.min_delta
+            better = self.result.best_score is None or gain > 0
             if better:
                 self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         record[self.metric] = score
@@ -245,8 +235,11 @@ class _Training:
             self.result.best_epoch, self.result.best_score = self.done, score
         return better
 
-    def _tell(self, record: dict[str, float], epoch: int, fraction: float, message: str = "", **more: object) -> None:
-        self.ctx.report("training", fraction, message, epoch=epoch, epochs=self.settings.epochs, metrics=record, **more)
+    def _tell(self, record: dict[str, float], epoch: int, fraction: float, message: str = "") -> None:
+        """Report how far it is; what is left is judged by what was done since it began or went on."""
+        epochs = self.settings.epochs
+        left = (time.monotonic() - self.started) * (1 - fraction) / (fraction - self.result.resumed_after / epochs)
+        self.ctx.report("training", fraction, message, epoch=epoch, epochs=epochs, metrics=record, seconds_left=left)
 
     # ---- its end, and going on ---------------------------------------------------------------------
     def end(self) -> Trained:
@@ -271,7 +264,7 @@ class _Training:
         return weights | best | optimizer | average | counters | {"schedule": self.schedule.state(), "result": asdict(self.result)}
 
     def resume(self) -> None:
-        """Take up the checkpoint of this very training, if there is one; compile otherwise or then."""
+        """Take up the checkpoint of this very training, if there is one; then compile what is left, where asked for."""
         state = self.checkpoint.load()
         found = int(self.group.total(torch.tensor(float(state is not None), device=self.device)))
         if state is not None and found == self.group.size:  # on hosts without a common folder only the first has one
@@ -291,7 +284,8 @@ class _Training:
             self.result.resumed_after = self.done
             for past in self.result.history:
                 record = {name: value for name, value in past.items() if name != "epoch"}
-                self._tell(record, int(past["epoch"]), past["epoch"] / self.settings.epochs, replayed=True)
+                epoch, epochs = int(past["epoch"]), self.settings.epochs
+                self.ctx.report("training", epoch / epochs, epoch=epoch, epochs=epochs, metrics=record, replayed=True)
         if self.settings.compile and not self.finished:
             self.loss, problem = compiled(self.loss, self.batches)
             if problem:

@@ -184,7 +184,7 @@ def test_the_same_seed_gives_the_same_file_and_other_files_in_the_folder_stay(ru
 def test_fusion(run, files, tmp_path, weights):
     arguments = [
         "--model",
-        "weighted_fusion",
+        "weighted",
         "--set",
         "models=ease,item_knn",
         "--set",
@@ -222,12 +222,15 @@ def test_two_processes_train_one_run(run, files, tmp_path):
     assert not list(tmp_path.glob(".recsys-*"))
 
 
-def test_an_interrupted_training_goes_on_from_its_checkpoints(run, files, tmp_path):
+def test_a_training_is_taken_up_from_its_checkpoints(run, files, tmp_path):
     arguments = ["train", "--train", files / "train.csv", "--model", "mult_vae", "--set", "epochs=4", "--checkpoints", tmp_path / "kept"]
     out, _ = run(*arguments, "--out", tmp_path / "one", "--json")
     again, _ = run(*arguments, "--out", tmp_path / "two", "--json")
     first, second = json.loads(out), json.loads(again)
     assert list((tmp_path / "kept").rglob("*.safetensors")) and first["metrics"] == second["metrics"]
+    passes = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("one", "two")]
+    assert not any(step.get("replayed") for step in passes[0]), "the first run had nothing to go on from"
+    assert all(step.get("replayed") for step in passes[1]) and len(passes[1]) == len(passes[0]), "the second run trained again"
 
 
 @pytest.fixture(scope="module")
@@ -339,9 +342,9 @@ BAD = [
     (("train", "--train", "{f}/train.csv", "--split", "magic", "--model", "ease", "--out", "{t}/o"), "Unknown splitter 'magic'"),
     (("train", "--train", "{f}/train.csv", "--model", "ease", "--k", "0", "--out", "{t}/o"), "got 0"),
     (("train", "--train", "{f}/train.csv", "--model", "ease", "--k", "ten", "--out", "{t}/o"), "ten"),
-    (("train", "--train", "{f}/train.csv", "--model", "weighted_fusion", "--set", "models=ease,nope", "--out", "{t}/o"), "nope"),
-    (("train", "--train", "{f}/train.csv", "--model", "weighted_fusion", "--set", "weights=1", "--out", "{t}/o"), "got 1"),
-    (("train", "--train", "{f}/train.csv", "--model", "weighted_fusion", "--set", "weights=a,b,c", "--out", "{t}/o"), "list of numbers"),
+    (("train", "--train", "{f}/train.csv", "--model", "weighted", "--set", "models=ease,nope", "--out", "{t}/o"), "nope"),
+    (("train", "--train", "{f}/train.csv", "--model", "weighted", "--set", "weights=1", "--out", "{t}/o"), "got 1"),
+    (("train", "--train", "{f}/train.csv", "--model", "weighted", "--set", "weights=a,b,c", "--out", "{t}/o"), "list of numbers"),
     (("ingest", "{f}/none.csv", "--name", "x"), "There is no file"),
     (("ingest", "{t}/binary", "--name", "x"), ""),
     (("ingest", "{f}/train.csv", "--name", " "), "visible character"),

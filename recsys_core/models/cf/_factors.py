@@ -18,6 +18,7 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.topk import top_k
 from .._base import Recommender
+from .._vectors import cosines
 
 BLOCK_BYTES = 4 * 2**20  # a block of scores: small enough to stay in the cache between its passes
 
@@ -73,13 +74,7 @@ class FactorModel(Recommender):
         return factor_topk(self._queries(self.user_factors[users]), self._catalogue, k, seen, allowed)
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
-        return self._cosine(self.item_factors, items)
-
-    @staticmethod
-    def _cosine(vectors: np.ndarray, items: np.ndarray) -> np.ndarray:
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit = vectors / np.where(lengths > 0, lengths, 1)
-        return unit[items] @ unit.T
+        return cosines(self.item_factors, items)
 
     def _state(self) -> dict[str, Any]:
         bias = {} if self.item_bias is None else {"item_bias": self.item_bias}

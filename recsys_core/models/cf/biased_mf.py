@@ -13,6 +13,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Need, Source
+from .._vectors import cosines
 from . import _params as shared
 from ._factors import FactorModel, auto_factors, factor_bytes, noise_level, single_threaded_blas
 from ._fold_in import weighted_ridge
@@ -178,7 +179,7 @@ class BiasedMF(FactorModel):
         return self._solve(ratings, self.rating_items, self.rating_bias)
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
-        return self._cosine(self.item_factors if self.resolved.ranking == "likely" else self.rating_items[:, :-1], items)
+        return cosines(self.item_factors if self.resolved.ranking == "likely" else self.rating_items[:, :-1], items)
 
     def _state(self) -> dict[str, Any]:
         ratings = {"rating_users": self.rating_users, "rating_items": self.rating_items, "rating_bias": self.rating_bias}

@@ -13,6 +13,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Source
+from .._vectors import cosines
 from . import _params as shared
 from ._factors import FactorModel, factor_bytes, log_popularity, mean_weight, raw_weights, single_threaded_blas
 from ._fold_in import maximise, popularity_sample, positives
@@ -146,4 +147,4 @@ class LMF(FactorModel):
         return maximise(objective, (len(histories), all_items.shape[1]), curvature, FOLD_IN_STEPS, width=len(sample))
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
-        return self._cosine(self.item_factors[:, :-1], items)  # the last column is the constant that carries the user's bias
+        return cosines(self.item_factors[:, :-1], items)  # the last column is the constant that carries the user's bias

@@ -12,6 +12,7 @@ from scipy import sparse
 from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...params import Params, param
+from .._vectors import cosines
 from ._base import DeepRecommender, TrainingParams
 from ._training import averaging_param
 
@@ -131,9 +132,7 @@ class Autoencoder(DeepRecommender):
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' columns in the last layer: what the decoder finds alike."""
-        vectors = self.network.decoder.layers[-1].weight.detach().numpy()
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return unit[items] @ unit.T
+        return cosines(self.network.decoder.layers[-1].weight.detach().numpy(), items)
 
 
 def start_layers(parts: Iterable[nn.Module]) -> None:

@@ -14,6 +14,7 @@ from ...data.holdout import Holdout
 from ...errors import Unsupported
 from ...params import Params
 from .._base import Cost
+from .._vectors import cosines
 from ._base import VALIDATION_USERS, DeepRecommender
 from ._interaction_objectives import Objective, choice_loss, pair_objective, rating_objective, softmax_objective
 from ._interaction_params import InteractionParams, auto_negatives
@@ -110,7 +111,7 @@ class InteractionRecommender(DeepRecommender):
     def _ready(self) -> None:
         """Everyone's vectors, and where new users start: for each item the mean vector of the users who chose it."""
         self._users, (self._items, self._item_bias) = self.network.user_vectors(), self.network.item_vectors()
-        chosen = self.fitted.matrix("binary").T.tocsr()
+        chosen = self.fitted.matrix("binary").T  # csc: the product needs no copy
         self._start = (chosen @ self._users.cpu().numpy()) / np.maximum(self.fitted.item_counts, 1)[:, None]
 
     def _fixed_items(self, codes: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,9 +217,7 @@ class InteractionRecommender(DeepRecommender):
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' vectors."""
-        vectors = self._item_directions()
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return unit[items] @ unit.T
+        return cosines(self._item_directions(), items)
 
     def _item_directions(self) -> np.ndarray:
         """(I, d): the vectors whose angles say how alike items are."""

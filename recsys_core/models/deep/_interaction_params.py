@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ...data.dataset import DatasetStats
 from ...params import Params, param
 from ._sampling import MOST_NEGATIVES, SampledParams, auto_sampling
-from ._training import averaging_param, learning_rate_param, patience_param
+from ._training import averaging_param, fold_in_steps_param, learning_rate_param, patience_param
 
 PRODUCT_PAIRS = 2**25  # users × items up to which a product of factors is compared with all items: it is cheap
 
@@ -58,14 +58,7 @@ class InteractionParams(SampledParams):
         tune=(0.0, 1.0, "linear"),
         advanced=True,
     )
-    fold_in_steps: int = param(
-        20,
-        ge=1,
-        le=1000,
-        label="Steps for a new user",
-        help="How many learning steps find the taste of a user the model has never seen. Too many learn the history by heart.",
-        advanced=True,
-    )
+    fold_in_steps: int = fold_in_steps_param(20)
 
 
 def factors_param(label_help: str) -> Any:

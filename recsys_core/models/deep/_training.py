@@ -50,6 +50,18 @@ def averaging_param(default: float) -> Any:
     )
 
 
+def fold_in_steps_param(default: int) -> Any:
+    """The field `fold_in_steps` of a model that finds new users by gradient steps."""
+    return param(
+        default,
+        ge=1,
+        le=1000,
+        label="Steps for a new user",
+        help="How many learning steps find the taste of a user the model has never seen. Too many learn the history by heart.",
+        advanced=True,
+    )
+
+
 class TrainingParams(Params):
     """Settings of the training loop."""
 

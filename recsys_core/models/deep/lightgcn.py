@@ -12,6 +12,7 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...params import Params, param
 from .._base import Cost, Source
+from .._vectors import cosines
 from ._base import DeepRecommender
 from ._sampling import MOST_NEGATIVES, SampledParams
 from ._training import averaging_param
@@ -205,7 +206,7 @@ class LightGCN(DeepRecommender):
             first = net.user.weight.detach(), net.item.weight.detach()
             layers = net.graph.layers(*first, max(0, net.layers - 1))[: net.layers]
             self._passed_on = sum((item for _, item in layers), torch.zeros_like(first[1])).cpu().numpy()
-        chosen = self.fitted.matrix("binary").T.tocsr()
+        chosen = self.fitted.matrix("binary").T  # csc: the product needs no copy
         self._start = (chosen @ first[0].cpu().numpy()) / np.maximum(self.fitted.item_counts, 1)[:, None]
 
     @property
@@ -260,6 +261,4 @@ class LightGCN(DeepRecommender):
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' propagated vectors."""
-        vectors = self._item.cpu().numpy()
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return unit[items] @ unit.T
+        return cosines(self._item.cpu().numpy(), items)

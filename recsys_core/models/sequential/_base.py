@@ -16,6 +16,7 @@ from ...errors import ParamError, Unsupported
 from ...params import param
 from .._base import Cost, Need
 from .._card import block_bytes
+from .._vectors import cosines
 from ..deep._base import DeepRecommender, TrainingParams
 
 if TYPE_CHECKING:
@@ -26,6 +27,41 @@ if TYPE_CHECKING:
 
 LONGEST = 50  # of what "auto" reads: older items rarely say what comes next
 SCORE_BLOCK_ENTRIES = 2**14  # history entries read at once when scoring: fits the CPU's cache
+
+
+def dropout_param(default: float) -> Any:
+    """The field `dropout` of a model."""
+    return param(
+        default,
+        ge=0,
+        lt=1,
+        label="Dropout",
+        help="Share of the numbers switched off at each learning step, against learning by heart. Small data needs more.",
+        tune=(0.0, 0.7, "linear"),
+    )
+
+
+def popularity_param(default: float) -> Any:
+    """The field `popularity` of a model."""
+    return param(
+        default,
+        ge=0,
+        le=2,
+        label="Compare with popular items",
+        help="0: all items are equally likely to be compared with. 1: in proportion to their popularity. Not for full_softmax.",
+        tune=(0.0, 1.0, "linear"),
+        advanced=True,
+    )
+
+
+def tied_param() -> Any:
+    """The field `tied` of a model."""
+    return param(
+        True,
+        label="Same item vectors in and out",
+        help="Whether an item is told by the vector it is read with. Off: two vectors an item, which needs more data.",
+        advanced=True,
+    )
 
 
 class SequenceParams(TrainingParams):
@@ -45,14 +81,7 @@ class SequenceParams(TrainingParams):
         help="How many numbers describe an item and a state. Automatic: by the size of the data.",
         tune=(16, 128, "log"),
     )
-    dropout: float = param(
-        0.3,
-        ge=0,
-        lt=1,
-        label="Dropout",
-        help="Share of the numbers switched off at each learning step, against learning by heart. Small data needs more.",
-        tune=(0.0, 0.7, "linear"),
-    )
+    dropout: float = dropout_param(0.3)
     loss: Literal["full_softmax", "sampled_softmax", "gbce", "bce"] | Literal["auto"] = param(
         "auto",
         label="What it learns",
@@ -69,15 +98,7 @@ class SequenceParams(TrainingParams):
         tune=(16, 2048, "log"),
         advanced=True,
     )
-    popularity: float = param(
-        0.5,
-        ge=0,
-        le=2,
-        label="Compare with popular items",
-        help="0: all items are equally likely to be compared with. 1: in proportion to their popularity. Not for full_softmax.",
-        tune=(0.0, 1.0, "linear"),
-        advanced=True,
-    )
+    popularity: float = popularity_param(0.5)
     asked: Literal["next", "any"] | Literal["auto"] = param(
         "auto",
         label="What is asked",
@@ -212,14 +233,12 @@ class SequentialRecommender(DeepRecommender):
         Only the target itself is kept out of what it is compared with: other items of the user are no
         answers at this place.
         """
-        import torch.nn.functional as F
-
-        from ...nn.losses import ranking_loss, sampled_softmax
+        from ...nn.losses import full_softmax, ranking_loss, sampled_softmax
         from ...nn.samplers import NegativeSampler, popularity_weights
 
         p, network = self.resolved, self.network
         if p.loss == "full_softmax":
-            return lambda states, targets: F.cross_entropy(network.scores(states), targets)
+            return lambda states, targets: full_softmax(network.scores(states), targets)
         weights = popularity_weights(data.item_counts, p.popularity) if p.popularity else None
         sampler = NegativeSampler(data.n_items, None, weights, device)
 
@@ -262,6 +281,4 @@ class SequentialRecommender(DeepRecommender):
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' vectors as scores use them."""
-        vectors = self.network.output_table.detach().numpy()
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return unit[items] @ unit.T
+        return cosines(self.network.output_table.detach().numpy(), items)

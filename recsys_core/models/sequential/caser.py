@@ -13,8 +13,8 @@ from ...errors import Unsupported
 from ...params import param
 from .._base import Cost, Source
 from .._card import block_bytes
-from ..deep._training import averaging_param, learning_rate_param, patience_param
-from ._base import SequenceParams, SequentialRecommender
+from ..deep._training import averaging_param, fold_in_steps_param, learning_rate_param, patience_param
+from ._base import SequenceParams, SequentialRecommender, dropout_param, popularity_param, tied_param
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,14 +30,7 @@ class CaserParams(SequenceParams):
     learning_rate: float = learning_rate_param(0.004, 3e-4, 1e-2)
     patience: int = patience_param(4, fast=3, thorough=15)
     averaging: float = averaging_param(0.98)
-    dropout: float = param(
-        0.5,
-        ge=0,
-        lt=1,
-        label="Dropout",
-        help="Share of the numbers switched off at each learning step, against learning by heart. Small data needs more.",
-        tune=(0.0, 0.7, "linear"),
-    )
+    dropout: float = dropout_param(0.5)
     max_len: int | Literal["auto"] = param(
         "auto",
         ge=2,
@@ -46,15 +39,7 @@ class CaserParams(SequenceParams):
         help="How many of the most recent items make up the picture. Automatic: five, as in the paper, fewer where histories are shorter.",
         tune=(3, 10, "linear"),
     )
-    popularity: float = param(
-        1.0,
-        ge=0,
-        le=2,
-        label="Compare with popular items",
-        help="0: all items are equally likely to be compared with. 1: in proportion to their popularity. Not for full_softmax.",
-        tune=(0.0, 1.0, "linear"),
-        advanced=True,
-    )
+    popularity: float = popularity_param(1.0)
     targets: int = param(
         3,
         ge=1,
@@ -85,20 +70,8 @@ class CaserParams(SequenceParams):
         help="vector: each user has numbers of their own beside the last few items; found by a few steps for a user never seen. "
         "none: only the last few items count.",
     )
-    tied: bool = param(
-        True,
-        label="Same item vectors in and out",
-        help="Whether an item that comes next is told by the vector it is read with. Off: two vectors an item, which needs more data.",
-        advanced=True,
-    )
-    fold_in_steps: int = param(
-        5,
-        ge=1,
-        le=1000,
-        label="Steps for a new user",
-        help="How many learning steps find the taste of a user the model has never seen. Too many learn the history by heart.",
-        advanced=True,
-    )
+    tied: bool = tied_param()
+    fold_in_steps: int = fold_in_steps_param(5)
 
 
 class Caser(SequentialRecommender):

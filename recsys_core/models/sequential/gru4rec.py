@@ -13,7 +13,7 @@ from ...params import param
 from .._base import Cost, Source
 from .._card import block_bytes
 from ..deep._training import averaging_param, learning_rate_param, patience_param
-from ._base import SequenceParams, SequentialRecommender
+from ._base import SequenceParams, SequentialRecommender, popularity_param, tied_param
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,15 +41,7 @@ class GRU4RecParams(SequenceParams):
         help="Share of the state's numbers switched off when the next item is told from it.",
         tune=(0.0, 0.6, "linear"),
     )
-    popularity: float = param(
-        1.0,
-        ge=0,
-        le=2,
-        label="Compare with popular items",
-        help="0: all items are equally likely to be compared with. 1: in proportion to their popularity. Not for full_softmax.",
-        tune=(0.0, 1.0, "linear"),
-        advanced=True,
-    )
+    popularity: float = popularity_param(1.0)
     hidden: int | Literal["auto"] = param(
         "auto",
         ge=4,
@@ -62,12 +54,7 @@ class GRU4RecParams(SequenceParams):
     layers: int = param(
         1, ge=1, le=6, label="Layers", help="How many recurrent layers read one another. One is nearly always best.", advanced=True
     )
-    tied: bool = param(
-        True,
-        label="Same item vectors in and out",
-        help="Whether an item is told by the vector it is read with. Off: two vectors an item, which needs more data.",
-        advanced=True,
-    )
+    tied: bool = tied_param()
     loss: Literal["full_softmax", "sampled_softmax", "bpr_max", "top1_max", "gbce", "bce"] | Literal["auto"] = param(
         "auto",
         label="What it learns",

@@ -80,7 +80,7 @@ class SASRec(SequentialRecommender):
     Differs: softmax over all (or sampled) items instead of binary cross-entropy with one negative, which loses a third of
     NDCG (Klenitskiy & Vasilev 2023, https://arxiv.org/abs/2309.07602); norm before each part; an item bias; inner layers four
     widths wide (paper: one); places start as large as the scaled item vectors. With small places the network looked at items
-    alone for some thirty passes before it found their order (validation NDCG@20 after 30 passes on sequences made by a
+    alone for some thirty passes before it found their order (validation NDCG@20 after some 30 passes on sequences made by a
     second-order law: 0.39, with larger places 0.40, with wider layers too 0.51).
     Shapes: items (B, L) -> states (B, L, d) -> scores (B, I).
     Cost: an epoch is interactions × (blocks × (12 d² + 2 L d) + d × items compared with) × 3 multiplications.
