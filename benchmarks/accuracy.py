@@ -21,8 +21,8 @@ SEEDLESS = {"popular", "ease", "slim", "item_knn", "user_knn", "seq_item_knn", "
 SETTINGS: list[tuple[str, dict]] = [
     ("ease", {"regularization": 200}),
     ("als", {"factors": 32, "regularization": 5, "alpha": 5}),  # the settings of the published reference table
-    ("weighted_fusion", {"weights": "equal"}),
-    ("weighted_fusion", {"models": ["ease", "als", "item_knn", "mult_vae"]}),
+    ("weighted", {"weights": "equal"}),
+    ("weighted", {"models": ["ease", "als", "item_knn", "mult_vae"]}),
 ]
 
 

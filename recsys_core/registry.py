@@ -25,8 +25,10 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
     "model": (("recsys_core.models", "recsys_core.fusion"), "recsys_core.models._base:Recommender"),
     "splitter": (("recsys_core.splitting",), "recsys_core.splitting._base:Splitter"),
     "metric": (("recsys_core.metrics",), "recsys_core.metrics._base:Metric"),
+    "reranker": (("recsys_core.rerank",), "recsys_core.rerank._base:Reranker"),
     "job": (("recsys_core.jobs.handlers",), "recsys_core.jobs.handlers._base:Handler"),
 }
+RENAMED = {("model", "weighted_fusion"): "weighted"}  # keys of earlier versions, still found in saved workspaces
 _outside: dict[str, dict[str, Any]] = {}
 
 
@@ -81,6 +83,7 @@ def get(kind: str, key: str) -> Any:
     _import_outside(os.environ.get("RECSYS_PLUGINS", ""))
     if key in _outside.get(kind, {}):
         return _outside[kind][key]
+    key = RENAMED.get((kind, key), key)
     path = _modules(kind).get(key)
     if path is None:
         close = difflib.get_close_matches(str(key), keys(kind), n=1)

@@ -23,7 +23,7 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[1]
 WIDTH = 1440
 HEIGHTS = {"home": 684, "data": 1204, "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300}  # pixels: whole cards
-INSPECTED = ("ease", "weighted_fusion")  # two lists side by side
+INSPECTED = ("ease", "weighted")  # two lists side by side
 MOST_BYTES = 250_000
 START_SECONDS, TRAIN_SECONDS, DRAW_SECONDS = 60, 300, 60
 
@@ -143,7 +143,7 @@ def pictures(browser: Any, url: str, workspace: Path, out: Path) -> None:
                 page.locator(f".st-key-pick-{model} label").first.click()
                 settle(page)
         if name == "inspect":
-            (fused,) = run_ids(workspace, ("weighted_fusion",))
+            (fused,) = run_ids(workspace, ("weighted",))
             page.locator(f'.st-key-user-{fused} [data-testid="stPopover"] button').first.click()
             expect(page.get_by_text("How much each part speaks for it")).to_be_visible()
         take(page, name, out)

@@ -9,7 +9,7 @@ from recsys_core import registry
 from recsys_core.errors import WorkbenchError
 from recsys_core.jobs import TrainSpec, fits_in_memory
 
-SENSIBLE = ("popular", "item_knn", "ease", "als", "mult_vae", "weighted_fusion")
+SENSIBLE = ("popular", "item_knn", "ease", "als", "mult_vae", "weighted")
 FUSED = ("ease", "als", "item_knn")
 
 
@@ -24,7 +24,7 @@ def sensible_specs(
             model = registry.get("model", key)
             described = params_module.preset(model.Params, effort)
             params = {f.name: described[f.name] for f in params_module.fields(model.Params) if described[f.name] != f.default}
-            if key == "weighted_fusion":
+            if key == "weighted":
                 parts = [part for part in FUSED if part in usable]
                 if len(parts) < 2:
                     left_out.append(f"{model.label}: it needs at least two of the models above.")

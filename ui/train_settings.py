@@ -18,7 +18,7 @@ from .forms import params_form, preset_picker
 from .text import listing, md, number
 from .train_models import Offer, cost_text, expected
 
-FUSION = "weighted_fusion"
+FUSION = "weighted"
 RUN = "run:"
 WEIGHTS = {"learn": "Learnt", "equal": "Equal", "by hand": "By hand"}
 WEIGHTS_HELP = "Learnt: found on validation data, never on the test part. Equal: every model counts the same. By hand: you say how much."

@@ -19,7 +19,7 @@ from typing import Any
 from .. import registry
 from ..errors import BadInput, NotFound
 from ..store.files import clean, now, staged_folder, write_json
-from ..store.workspace import Workspace
+from ..store.workspace import KINDS, SINGULAR, Workspace
 from .job import Job
 from .process import identity, kill, spawn
 from .spec import JobSpec, TrainSpec, default_threads
@@ -66,7 +66,7 @@ class JobQueue:
         with self.locked():
             path = self.root / (spec.key or f"{time.time_ns():x}{uuid.uuid4().hex[:6]}")
             job = Job.read(path)
-            if job is not None and (not job.ended or (job.state == "done" and self._still_there(job))):
+            if job is not None and (not job.ended or (job.state == "done" and self._still_there(job, spec))):
                 return job
             if job is None and spec.kind == "train" and self.workspace.has_run(spec.key):
                 return self._create(path, spec, {"state": "done", "submitted": now(), "result": {"run": spec.key}})
@@ -114,7 +114,7 @@ class JobQueue:
             job = self.job(job_id)
             if job.state in ("queued", "running"):
                 return job
-            if job.state == "done" and self._still_there(job):
+            if job.state == "done" and self._still_there(job, job.spec):
                 raise BadInput(f"'{job.title}' is done; there is nothing to run again.", "Delete its run first to train it anew.")
             return self._requeue(job, job.spec)
 
@@ -185,7 +185,7 @@ class JobQueue:
 
     def _sweep(self) -> None:
         """Remove what a worker that is gone left half-written."""
-        for kind in ("runs", "datasets", "exports"):
+        for kind in KINDS:
             clean(self.workspace.root / kind)
 
     def _await_process(self, job: Job) -> dict[str, Any]:
@@ -194,8 +194,12 @@ class JobQueue:
             time.sleep(0.02)
         return job.process
 
-    def _still_there(self, job: Job) -> bool:
-        return job.kind != "train" or self.workspace.has_run(job.spec.key)
+    def _still_there(self, job: Job, wanted: JobSpec) -> bool:
+        """Whether what a finished job made exists and is what is wanted now (a study may be given a larger budget)."""
+        if job.kind == "train":
+            return self.workspace.has_run(job.spec.key)
+        made = [self.workspace.root / kind / str(job.result[name]) for kind, name in SINGULAR.items() if job.result.get(name)]
+        return job.spec.payload == wanted.payload and all(path.is_dir() for path in made)
 
     def _requeue(self, job: Job, spec: JobSpec) -> Job:
         for name in ("process.json", "heartbeat", "progress.jsonl"):

@@ -187,7 +187,7 @@ def fit(model: Recommender, fold: Fold, ctx: RunContext, *, refit: bool = True) 
     fitted = model.fit(part, ctx.part("with validation", 0.0, 0.5 if refit else 1.0), validation=validation)
     if not refit:
         return fitted, None, len(validation.users)
-    final = type(model)(fitted.refit_params())
+    final = fitted.for_refit()
     final.fit(fold.train, ctx.part("on all training data", 0.5, 1.0))
     final.notes = [*fitted.notes, *(note for note in final.notes if note not in fitted.notes)]
     return final, fitted, len(validation.users)

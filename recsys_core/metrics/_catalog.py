@@ -109,6 +109,27 @@ def category_columns(table: pd.DataFrame | None, meta: dict) -> list[str]:
 def category_features(table: pd.DataFrame | None, meta: dict) -> sparse.csr_matrix | None:
     """csr float32 (I, F) of category tokens (`A|B` is two, and `A B` where ingest noted that blanks part them),
     rows scaled to length 1; None without categories."""
+    found = _category_tokens(table, meta)
+    if found is None:
+        return None
+    row, codes, names = found
+    matrix = sparse.csr_matrix((np.ones(len(row), np.float32), (row, codes)), shape=(len(table), len(names)))
+    matrix.data[:] = 1
+    lengths = np.sqrt(np.diff(matrix.indptr))
+    matrix.data /= np.repeat(lengths, np.diff(matrix.indptr)).astype(np.float32)
+    return matrix
+
+
+def category_names(table: pd.DataFrame | None, meta: dict) -> list[str]:
+    """What the columns of `category_features` are called, in their order; the column's name is told where there are several."""
+    found = _category_tokens(table, meta)
+    tokens = [] if found is None else list(found[2])
+    several = len(category_columns(table, meta)) > 1
+    return tokens if several else [token.partition("=")[2] for token in tokens]
+
+
+def _category_tokens(table: pd.DataFrame | None, meta: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """(row, code, names) of every category token "column=value" of a table; None where it has none."""
     columns = category_columns(table, meta)
     noted = meta.get("item_columns") or {}
     parted_by = _LIST_SEPARATORS if noted.get("separator") != " " else r"\s+"
@@ -122,12 +143,7 @@ def category_features(table: pd.DataFrame | None, meta: dict) -> sparse.csr_matr
     if not columns or sum(map(len, rows)) == 0:
         return None
     codes, names = pd.factorize(np.concatenate(tokens))
-    row = np.concatenate(rows)
-    matrix = sparse.csr_matrix((np.ones(len(row), np.float32), (row, codes)), shape=(len(table), len(names)))
-    matrix.data[:] = 1
-    lengths = np.sqrt(np.diff(matrix.indptr))
-    matrix.data /= np.repeat(lengths, np.diff(matrix.indptr)).astype(np.float32)
-    return matrix
+    return np.concatenate(rows), codes, names
 
 
 def co_occurrence_embeddings(binary: sparse.csr_matrix, size: int = EMBEDDING_SIZE, n_iter: int = 2) -> np.ndarray:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import difflib
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput, NotFound
+from .dependents import active_jobs, dependents_of
 from .entries import DatasetEntry, Entry, ExportEntry, RunEntry
 from .files import (
     clean,
@@ -27,9 +30,16 @@ from .files import (
     unique_name,
     write_json,
 )
+from .findings import AnalysisEntry, StudyEntry
 
-KINDS: dict[str, type[Entry]] = {"datasets": DatasetEntry, "runs": RunEntry, "exports": ExportEntry}
-ACTIVE = ("queued", "running")
+KINDS: dict[str, type[Entry]] = {
+    "datasets": DatasetEntry,
+    "runs": RunEntry,
+    "exports": ExportEntry,
+    "studies": StudyEntry,
+    "analyses": AnalysisEntry,
+}
+SINGULAR = {"datasets": "dataset", "runs": "run", "exports": "export", "studies": "study", "analyses": "analysis"}
 _cleaned: set[Path] = set()
 
 
@@ -153,6 +163,45 @@ class Workspace:
     def export(self, id_or_name: str) -> ExportEntry:
         return self._find("exports", id_or_name)
 
+    # ---- studies and analyses --------------------------------------------------------------------
+    def studies(self, dataset: str | None = None) -> list[StudyEntry]:
+        """All searches for settings, newest first; of one dataset (id) when given."""
+        return [s for s in self._all("studies") if dataset is None or s.dataset_id == dataset]
+
+    def study(self, id_or_name: str) -> StudyEntry:
+        return self._find("studies", id_or_name)
+
+    def analyses(self, kind: str | None = None, *, run: str | None = None, dataset: str | None = None) -> list[AnalysisEntry]:
+        """All analyses, newest first; of one kind, about one run (id), of one dataset (id)."""
+        found = [a for a in self._all("analyses") if kind is None or a.kind == kind]
+        return [a for a in found if (run is None or run in a.runs) and (dataset is None or a.dataset_id == dataset)]
+
+    def analysis(self, id_or_name: str) -> AnalysisEntry:
+        return self._find("analyses", id_or_name)
+
+    def add_analysis(
+        self,
+        kind: str,
+        result: dict[str, Any],
+        *,
+        runs: list[str],
+        dataset: str = "",
+        payload: dict[str, Any] | None = None,
+        name: str = "",
+        analysis_id: str = "",
+        write: Callable[[Path], None] | None = None,
+    ) -> AnalysisEntry:
+        """Keep the result of an analysis. write(folder): saves arrays beside it. analysis_id: a content hash; what is there
+        under it stays."""
+        target = self.root / "analyses" / (analysis_id or f"{time.time_ns() // 1_000_000:x}{uuid.uuid4().hex[:5]}")
+        with staged_folder(target) as folder:
+            write_json(folder / "result.json", result)
+            if write is not None:
+                write(folder)
+            manifest = {"kind": kind, "runs": runs, "dataset": dataset, "payload": payload or {}}
+            self.publish(folder, target, name or kind.capitalize(), manifest)
+        return AnalysisEntry.open(target)
+
     def publish(self, folder: Path, target: Path, name: str, manifest: dict[str, Any]) -> bool:
         """Give a finished folder its manifest, with a name that is unique among its kind, and put it in its
         place; False when there is one already, which then stays."""
@@ -183,31 +232,31 @@ class Workspace:
     def dependents(self, id_or_name: str) -> list[str]:
         """What would be deleted too or stopped working, in words: "run 'EASE'", "export '…'", "running job '…'"."""
         entry = self.find(id_or_name)
-        names = [f"{kind} '{e.name}'" for kind, e in self._dependents(entry)]
-        return names + [f"{job['state']} job '{job['title']}'" for job in self._active_jobs(entry.id)]
+        names = [f"{kind} '{e.name}'" for kind, e in dependents_of(self, entry)]
+        return names + [f"{job['state']} job '{job['title']}'" for job in active_jobs(self.root, entry.id)]
 
     def delete(self, id_or_name: str, *, with_dependents: bool = False) -> list[str]:
         """Delete a dataset, run or export. Raises BadInput naming what depends on it, unless
         `with_dependents`; always while a job works with it. Returns what was deleted, in words."""
         entry = self.find(id_or_name)
-        jobs = self._active_jobs(entry.id)
+        jobs = active_jobs(self.root, entry.id)
         if jobs:
             raise BadInput(f"'{entry.name}' is used by the {jobs[0]['state']} job '{jobs[0]['title']}'.", "Cancel the job first.")
-        dependents = self._dependents(entry)
+        dependents = dependents_of(self, entry)
         if dependents and not with_dependents:
             listed = ", ".join(f"{kind} '{e.name}'" for kind, e in dependents[:5]) + (
                 f" and {len(dependents) - 5} more" if len(dependents) > 5 else ""
             )
             raise BadInput(f"'{entry.name}' cannot be deleted alone: {listed} depend on it.", "Delete it together with them.")
-        doomed = [*dependents, (entry.path.parent.name[:-1], entry)]
+        doomed = [*dependents, (SINGULAR[entry.path.parent.name], entry)]
         with self.locked():
             for _, one in doomed:
                 remove_folder(one.path)
         return [f"{kind} '{e.name}'" for kind, e in doomed]
 
     def disk_use(self) -> dict[str, int]:
-        """Bytes by kind: {"datasets", "runs", "jobs", "exports", "total"}."""
-        use = {kind: size_bytes(self.root / kind) for kind in ("datasets", "runs", "jobs", "exports")}
+        """Bytes by kind: {"datasets", "runs", "exports", "studies", "analyses", "jobs", "total"}."""
+        use = {kind: size_bytes(self.root / kind) for kind in (*KINDS, "jobs")}
         return use | {"total": sum(use.values())}
 
     # ---- settings --------------------------------------------------------------------------------
@@ -248,34 +297,4 @@ class Workspace:
             if entries
             else "There are none yet."
         )
-        raise NotFound(f"There is no {kind[:-1]} '{wanted}' in this workspace.", known)
-
-    def _dependents(self, entry: Entry) -> list[tuple[str, Entry]]:
-        """Runs on a dataset, runs fused from a run, exports of those runs."""
-        runs: list[RunEntry] = []
-        if isinstance(entry, DatasetEntry):
-            runs = [r for r in self._all("runs") if r.dataset_id == entry.id]
-        elif isinstance(entry, RunEntry):
-            runs = [r for r in self._all("runs") if r.id != entry.id and _mentions(r.spec.get("params"), entry.id)]
-        of = {r.id for r in runs} | ({entry.id} if isinstance(entry, RunEntry) else set())
-        exports = [e for e in self._all("exports") if e.run_id in of] if of else []
-        return [("run", r) for r in runs] + [("export", e) for e in exports]
-
-    def _active_jobs(self, entry_id: str) -> list[dict[str, Any]]:
-        found = []
-        for path in (self.root / "jobs").iterdir():
-            state = read_json_cached(path / "state.json")
-            if isinstance(state, dict) and state.get("state") in ACTIVE:
-                spec = read_json_cached(path / "spec.json") or {}
-                if path.name == entry_id or _mentions(spec.get("payload"), entry_id):
-                    found.append({"state": state["state"], "title": spec.get("title") or path.name})
-        return found
-
-
-def _mentions(value: Any, wanted: str) -> bool:
-    """Whether a nested JSON value holds the text."""
-    if isinstance(value, dict):
-        return any(_mentions(part, wanted) for part in value.values())
-    if isinstance(value, list | tuple):
-        return any(_mentions(part, wanted) for part in value)
-    return isinstance(value, str) and wanted in value
+        raise NotFound(f"There is no {SINGULAR[kind]} '{wanted}' in this workspace.", known)

@@ -109,7 +109,7 @@ def test_sample_is_saved_and_a_sensible_set_queued(open_page, text_of, workspace
     (entry,) = workspace.datasets()
     assert entry.stats.n_interactions > 10_000 and entry.stats.has_item_table and entry.stats.has_user_table
     waiting = [job.train_spec.model for job in JobQueue(workspace).jobs()[::-1]]
-    assert waiting == ["popular", "item_knn", "ease", "als", "mult_vae", "weighted_fusion"]
+    assert waiting == ["popular", "item_knn", "ease", "als", "mult_vae", "weighted"]
     at.button(key="try-sample").click().run(timeout=60)
     assert len(workspace.datasets()) == 1 and len(JobQueue(workspace).jobs()) == 6, "the same request is not done twice"
 

@@ -164,7 +164,7 @@ def test_too_large_models_are_refused_with_what_would_fit(open_page, text_of, sa
     at = open_page("train", dataset=saved[1])
     offers.clear()
     off = {box.key for box in at.checkbox if box.key and box.key.startswith("off-")}
-    assert "off-ease" in off or "off-weighted_fusion" in off or len(off) > 3
+    assert "off-ease" in off or "off-weighted" in off or len(off) > 3
     assert "of memory; 400 MB is free" in text_of(at).replace("\\", "")
     assert "would fit" in text_of(at)
 
@@ -215,7 +215,7 @@ def test_fusion_of_a_trained_run_and_a_new_model_with_weights_by_hand(open_page,
     run = train_in_workspace(workspace, TrainSpec.make(dataset=dataset_id, model="popular"), RunContext(threads=1))
     other = train_in_workspace(workspace, TrainSpec.make(dataset=dataset_id, model="popular", seed=1), RunContext(threads=1))
     at = open_page("train", dataset=dataset_id)
-    at.checkbox(key="pick-weighted_fusion").check().run()
+    at.checkbox(key="pick-weighted").check().run()
     parts = at.multiselect(key="fusion-parts")
     assert any("trained already" in option for option in parts.options)
     assert sum("trained already" in option for option in parts.options) == 1, f"{other.name} has another seed: not offered"
@@ -231,10 +231,10 @@ def test_fusion_uses_the_settings_chosen_for_its_parts(open_page, saved) -> None
     workspace, dataset_id = saved
     at = open_page("train", dataset=dataset_id)
     at.checkbox(key="pick-als").check().run()
-    at.checkbox(key="pick-weighted_fusion").check().run()
+    at.checkbox(key="pick-weighted").check().run()
     at.segmented_control(key="effort-als").set_value("fast").run()
     at.button(key="train-chosen").click().run()
-    fused = next(job.train_spec for job in JobQueue(workspace).jobs() if job.train_spec.model == "weighted_fusion")
+    fused = next(job.train_spec for job in JobQueue(workspace).jobs() if job.train_spec.model == "weighted")
     alone = next(job.train_spec for job in JobQueue(workspace).jobs() if job.train_spec.model == "als")
     assert fused.params["part_params"]["als"].items() <= alone.model_params().model_dump(mode="json").items()
 
@@ -262,7 +262,7 @@ def test_sensible_set_in_one_click(open_page, text_of, saved) -> None:
     at = open_page("train", dataset=dataset_id)
     at.button(key="train-sensible").click().run()
     models = {job.train_spec.model for job in JobQueue(workspace).jobs()}
-    assert {"popular", "item_knn", "ease", "als", "mult_vae", "weighted_fusion"} == models
+    assert {"popular", "item_knn", "ease", "als", "mult_vae", "weighted"} == models
     assert "6 jobs under way" in text_of(at)
     at.button(key="train-sensible").click().run()
     assert len(JobQueue(workspace).jobs()) == 6, "a second click queues nothing twice"
@@ -279,7 +279,7 @@ def test_failed_job_shows_its_reason_and_can_run_again(open_page, text_of, saved
     workspace, dataset_id = saved
     queue = JobQueue(workspace)
     # A fusion of a run that is not there fails in its own process.
-    queue.submit(TrainSpec.make(dataset=dataset_id, model="weighted_fusion", params={"models": ["popular", "run:0123456789abcdef"]}))
+    queue.submit(TrainSpec.make(dataset=dataset_id, model="weighted", params={"models": ["popular", "run:0123456789abcdef"]}))
     queue.run_until_idle(120)
     [job] = queue.jobs()
     assert job.state == "failed"

@@ -13,7 +13,7 @@ from recsys_core.data.holdout import Holdout
 from recsys_core.errors import ParamError, Unsupported
 from recsys_core.fusion._normalise import normalise
 from recsys_core.fusion._weights import Candidates, collect, search
-from recsys_core.fusion.weighted_fusion import WeightedFusion
+from recsys_core.fusion.weighted import Weighted
 from recsys_core.models import _base
 from recsys_core.models._base import Recommender
 
@@ -123,36 +123,36 @@ def test_blocks_of_users_give_the_candidates_of_all():
 
 def test_learning_holds_the_scores_of_one_block_of_users_only(world, planted, monkeypatch):
     train, holdout = world
-    whole = WeightedFusion(models=planted).fit(train, validation=holdout)
+    whole = Weighted(models=planted).fit(train, validation=holdout)
     monkeypatch.setattr(_base, "BATCH_BYTES", 16 * 4 * train.n_items)
     asked = []
     scores = Planted._scores
     monkeypatch.setattr(Planted, "_scores", lambda self, users: asked.append(len(users)) or scores(self, users))
-    cut = WeightedFusion(models=planted).fit(train, validation=holdout)
+    cut = Weighted(models=planted).fit(train, validation=holdout)
     assert max(asked) == 16 and sum(asked) == 3 * len(holdout.users)
     np.testing.assert_allclose(cut.weights, whole.weights)
 
 
 def test_learnt_fusion_beats_each_part(world, planted):
     train, holdout = world
-    model = WeightedFusion(models=planted).fit(train, validation=holdout)
+    model = Weighted(models=planted).fit(train, validation=holdout)
     assert model.weights[2] == min(model.weights) and np.isclose(model.weights.sum(), 1)
     assert "Weights learnt" in model.notes[0]
-    again = WeightedFusion(model.refit_params()).fit(train)
+    again = Weighted(model.refit_params()).fit(train)
     assert np.allclose(again.weights, model.weights), "refit keeps the learnt weights"
 
 
 def test_hand_set_weights_and_explanation_add_up(world, planted):
     train, _ = world
-    model = WeightedFusion(models=planted, weights="2,1,1").fit(train)
+    model = Weighted(models=planted, weights="2,1,1").fit(train)
     assert np.allclose(model.weights, [0.5, 0.25, 0.25])
     why = model.explain(7, user=3)
     assert why.kind == "models" and np.isclose(sum(why.contributions), model.scores(np.array([3]))[0, 7], atol=1e-5)
 
 
 def test_equal_weights_do_not_want_validation(world, planted):
-    assert not WeightedFusion(models=planted, weights="equal").wants_validation()
-    assert WeightedFusion(models=planted).wants_validation()
+    assert not Weighted(models=planted, weights="equal").wants_validation()
+    assert Weighted(models=planted).wants_validation()
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_equal_weights_do_not_want_validation(world, planted):
         ({"models": ["popular", "popular"]}, "must differ"),
         ({"models": ["popular", "random"], "weights": [1.0]}, "each of the 2"),
         ({"models": ["popular", "random"], "weights": [-1.0, 2.0]}, "0 or more"),
-        ({"models": ["weighted_fusion"]}, "itself"),
+        ({"models": ["weighted"]}, "itself"),
         ({"models": ["popular"], "part_params": {"random": {}}}, "not among"),
     ],
 )
 def test_bad_settings_name_rule_and_value(values, says):
     with pytest.raises(ParamError, match=says):
-        WeightedFusion(**values)
+        Weighted(**values)
 
 
 def test_runs_as_parts(world, planted):
@@ -176,11 +176,11 @@ def test_runs_as_parts(world, planted):
     train, holdout = world
     trained = registry.get("model", "left")().fit(train)
     ctx = RunContext(load_run=lambda run_id, which: trained if run_id == "abc" else None)
-    model = WeightedFusion(models=["run:abc", "right"], weights="equal").fit(train, ctx)
+    model = Weighted(models=["run:abc", "right"], weights="equal").fit(train, ctx)
     assert model.parts[0] is trained
     smaller = train.subset(np.arange(len(train)) % 10 > 0)
-    other = WeightedFusion(models=["run:abc", "right"], weights="equal").fit(smaller, ctx)
+    other = Weighted(models=["run:abc", "right"], weights="equal").fit(smaller, ctx)
     assert other.parts[0] is not trained and "trained again" in other.notes[0]
     with pytest.raises(Unsupported, match="no workspace"):
-        WeightedFusion(models=["run:abc", "right"], weights="equal").fit(train)
+        Weighted(models=["run:abc", "right"], weights="equal").fit(train)
     assert model.recommend_for_history(Histories.from_lists([[1, 2], []]), 5).items.shape == (2, 5)

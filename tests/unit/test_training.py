@@ -200,7 +200,7 @@ def test_rating_error_only_where_there_are_ratings(tmp_path):
 def test_a_fusion_of_runs_reuses_them(workspace):
     part = train_in_workspace(workspace, spec(model="item_knn"), RunContext())
     fused = train_in_workspace(
-        workspace, spec(model="weighted_fusion", params={"models": [f"run:{part.id}", "popular"], "weights": [2, 1]}), RunContext()
+        workspace, spec(model="weighted", params={"models": [f"run:{part.id}", "popular"], "weights": [2, 1]}), RunContext()
     )
     assert not [note for note in fused.notes if "trained again" in note]
     assert fused.model().recommend(np.array([0, 1]), 5).items.shape == (2, 5)

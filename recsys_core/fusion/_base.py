@@ -1,0 +1,199 @@
+"""What every fused model shares: its parts, how a combination is learnt without leakage, how it is explained.
+
+A fusion writes `_combine` (raw scores of the parts -> one score) and, when it learns something, `_learn`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from .. import registry
+from ..context import RunContext
+from ..data.dataset import Dataset, DatasetStats
+from ..data.histories import Histories
+from ..data.holdout import Holdout
+from ..errors import Unsupported
+from ..models._base import Cost, Explanation, Recommender
+from ..models._card import block_bytes
+from ._normalise import normalise
+from ._parts import RUN, FusionParams, check_parts, load_part, new_part
+
+LEARN_USERS = 1500  # validation users that a combination is learnt on, at most
+LEARN_K, LEARN_DEPTH = 20, 200  # NDCG@k aimed at; how many items of each part may enter a list
+
+
+class FusedModel(Recommender):
+    """Several models, one score.
+
+    Learning: the parts are fitted on an earlier part of train and the combination is learnt on the later part
+    (`validation`), which they have not seen; then `for_refit()` hands what was learnt to a fresh fusion, whose parts are
+    fitted on all of train. Without `validation` it cuts one from train itself. `learnt`: what `_learn` gave, the
+    model's saved state (arrays, csr matrices, JSON values); {} where nothing is learnt.
+    """
+
+    family = "Fused"
+    uses_validation = True
+    Params = FusionParams
+
+    def __init__(self, params: Any = None, **values: Any) -> None:
+        super().__init__(params, **values)
+        check_parts(self.params, self.label)
+        self.parts: list[Recommender] = []
+        self.learnt: dict[str, Any] = {}
+        self.inherited: dict[str, Any] = {}  # from the fusion this one is refitted for: nothing is learnt anew
+
+    # ---- what a fusion writes --------------------------------------------------------------------
+    def learns(self) -> bool:
+        """Whether the combination, with these params, is learnt on held-out data."""
+        return False
+
+    def _learn(self, validation: Holdout, ctx: RunContext) -> dict[str, Any]:
+        """What is learnt from the fitted `self.parts` on users and items they have not seen. Only if `learns()`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
+        """float32 (B, I): the fused score. scores: raw float (B, I) of every part, yours to change; histories: of the
+        B users; what they hold may be scored anyhow, it is left out later."""
+
+    def _shares(self, scores: list[np.ndarray], history: Histories, item: int) -> tuple[np.ndarray, float, bool, str]:
+        """(share of every part (P,), total, exact, method in one sentence) of one item for one user.
+
+        Default: how far the fused score falls when a part is made to say nothing (its scores all equal)."""
+        total = float(self._combine([s.copy() for s in scores], history)[0, item])
+        shares = np.empty(len(scores))
+        for number in range(len(scores)):
+            without = [np.zeros_like(s) if other == number else s.copy() for other, s in enumerate(scores)]
+            shares[number] = total - float(self._combine(without, history)[0, item])
+        return shares, total, False, "How far the fused score falls when the model has no say; shares need not add up."
+
+    # ---- fitting ---------------------------------------------------------------------------------
+    def wants_validation(self) -> bool:
+        own = self.learns() and not self.inherited
+        return own or any(not m.startswith(RUN) and self._part_model(m).wants_validation() for m in self.params.models)
+
+    def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
+        learn = self.learns() and not self.inherited
+        self.learnt = dict(self.inherited)
+        if learn and validation is None:
+            self._learn_on_own_cut(data, ctx)
+            return
+        self.parts = self._fit_parts(data, ctx.part("parts", 0.0, 0.9) if learn else ctx, validation)
+        if learn:
+            self.learnt = self._learn(validation, ctx.part("combination", 0.9, 1.0))
+
+    def _learn_on_own_cut(self, data: Dataset, ctx: RunContext) -> None:
+        """No validation was given: cut one from the training data, learn there, fit again on all of it."""
+        splitter = registry.get("splitter", "random")()
+        part, holdout = splitter.validation(data, ctx)
+        learner = type(self)(self.params).fit(part, ctx.part("learning the combination", 0.0, 0.5), validation=holdout)
+        final = learner.for_refit().fit(data, ctx.part("final fit", 0.5, 1.0))
+        self.parts, self.learnt, self.notes = final.parts, final.learnt, [*learner.notes, *final.notes]
+
+    def for_refit(self) -> Recommender:
+        """A fresh fusion of the same parts that already knows the combination."""
+        other = super().for_refit()
+        other.inherited = self.learnt
+        return other
+
+    def refit_params(self) -> Any:
+        settings = {
+            name: part.refit_params().model_dump()
+            for name, part in zip(self.params.models, self.parts, strict=True)
+            if not name.startswith(RUN)
+        }
+        return self.params.with_(part_params=settings)
+
+    def _fit_parts(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> list[Recommender]:
+        names = self.params.models
+        parts = []
+        for number, name in enumerate(names):
+            inner = ctx.part(name, number / len(names), (number + 1) / len(names))
+            parts.append(self._trained(name, data, ctx, validation) or self._part_model(name, ctx).fit(data, inner, validation=validation))
+        return parts
+
+    def _trained(self, name: str, data: Dataset, ctx: RunContext, validation: Holdout | None) -> Recommender | None:
+        """The model of a run, if it was fitted on exactly this training set; else None: it is fitted anew."""
+        if not name.startswith(RUN):
+            return None
+        found = load_part(ctx, name, "final" if validation is None else "fit")
+        if found is not None and found.fitted.fingerprint == data.fingerprint:
+            return found
+        if validation is None:
+            self.notes.append(
+                f"{found.label} ({name}) was trained on other data than this fusion, so it was trained again with its settings."
+            )
+        else:
+            self.notes.append(f"{found.label} was trained once more without the held-out part that the combination is learnt on.")
+        return None
+
+    def _part_model(self, name: str, ctx: RunContext | None = None) -> Recommender:
+        if name.startswith(RUN):
+            return load_part(ctx, name, "final").for_refit()
+        return new_part(name, self.params.part_params.get(name, {}), self.label)
+
+    def _held_out_blocks(self, validation: Holdout, ctx: RunContext, n_users: int = LEARN_USERS):
+        """(rows, histories, seen csr (b, I), relevant csr (b, I), raw scores of every part [(b, I)]) for blocks of at most
+        `n_users` held-out users: scores of all items stand in memory for one block only."""
+        some = validation.sample(n_users, ctx.rng("fusion users"))
+        histories = some.histories if some.cold else self.fitted.histories(some.users)
+        for rows in self._batches(len(some.users)):
+            ctx.check()
+            given = histories.take(np.arange(rows.start, rows.stop))
+            raw = [part.history_scores(given) if some.cold else part.scores(some.users[rows]) for part in self.parts]
+            yield rows, given, given.matrix(self.fitted.n_items), some.relevant[rows], raw
+
+    # ---- scoring ---------------------------------------------------------------------------------
+    def _scores(self, users: np.ndarray) -> np.ndarray:
+        return self._combine([part.scores(users) for part in self.parts], self.fitted.histories(users))
+
+    def _history_scores(self, histories: Histories) -> np.ndarray:
+        return self._combine([part.history_scores(histories) for part in self.parts], histories)
+
+    def part_weights(self) -> np.ndarray:
+        """(P,) how much each part counts on the whole, sum 1; equal where the fusion knows no weights."""
+        return np.full(len(self.parts), 1 / max(1, len(self.parts)))
+
+    def _similar(self, items: np.ndarray) -> np.ndarray:
+        able = [(w, part) for w, part in zip(self.part_weights(), self.parts, strict=True) if part.card().has_similar and w > 0]
+        if not able:
+            raise Unsupported("None of the fused models can find similar items.", "Fuse one that can, such as item_knn or ease.")
+        # A neighbour model says -inf of items it knows no link to: that is no similarity, not an endless distance.
+        return sum(np.float32(w) * normalise(np.nan_to_num(part._similar(items), neginf=0.0), "z") for w, part in able)
+
+    def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
+        own = [part.history_scores(history) if user is None else part.scores(np.array([user])) for part in self.parts]
+        shares, total, exact, method = self._shares(own, history, item)
+        order = np.argsort(-np.asarray(shares), kind="stable")
+        return Explanation(
+            kind="models",
+            refs=tuple(self.parts[i].label for i in order),
+            contributions=tuple(float(shares[i]) for i in order),
+            total=float(total),
+            exact=exact,
+            method=method,
+        )
+
+    def cost(self, stats: DatasetStats) -> Cost:
+        costs = [self._part_model(m).cost(stats) for m in self.params.models if not m.startswith(RUN)]
+        n_parts = len(self.params.models)
+        times = 2 if self.learns() else 1
+        learning = 8 * min(LEARN_USERS, stats.n_users) * min(LEARN_DEPTH * n_parts, stats.n_items) * (n_parts + 1) if times == 2 else 0
+        return Cost(
+            memory_bytes=sum(c.memory_bytes for c in costs) + (2 * n_parts + 4) * block_bytes(stats) + learning,
+            seconds=times * sum(c.seconds for c in costs) + 2 * times,
+            note="the sum of its models" + (", fitted twice to learn how to combine them" if times == 2 else ""),
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return dict(self.learnt)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.parts = state["parts"]
+        self.learnt = {name: value for name, value in state.items() if name != "parts"}
+
+    def _parts(self) -> list[Recommender]:
+        return self.parts
