@@ -157,6 +157,11 @@ class FusedModel(Recommender):
         """(P,) how much each part counts on the whole, sum 1; equal where the fusion knows no weights."""
         return np.full(len(self.parts), 1 / max(1, len(self.parts)))
 
+    def findings(self) -> dict[str, Any]:
+        """{"parts": [{"name": key or run:…, "label", "weight"}]}; a fusion that knows more adds to it."""
+        named = zip(self.params.models, self.parts, self.part_weights(), strict=True)
+        return {"parts": [{"name": name, "label": part.label, "weight": float(weight)} for name, part, weight in named]}
+
     def _similar(self, items: np.ndarray) -> np.ndarray:
         able = [(w, part) for w, part in zip(self.part_weights(), self.parts, strict=True) if part.card().has_similar and w > 0]
         if not able:

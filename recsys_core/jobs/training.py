@@ -146,6 +146,7 @@ def train_run(
         "family": model_cls.family,
         "resolved": first.model.resolved.model_dump(mode="json"),
         "notes": first.model.notes,
+        "findings": first.model.findings(),
         "feedback": first.split.train.feedback,
         "threshold": first.split.train.threshold,
         "n_test_users": len(first.split.test.users),

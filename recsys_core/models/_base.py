@@ -99,6 +99,10 @@ class Recommender(ABC):
         """A fresh model of the same kind, to be fitted again on train + validation with what validation taught."""
         return type(self)(self.refit_params())
 
+    def findings(self) -> dict[str, Any]:
+        """JSON-able facts about what the fit found, kept with the run for the app to draw (parts, weights, gates)."""
+        return {}
+
     # ---- fitting ---------------------------------------------------------------------------------
     def fit(self, data: Dataset, ctx: RunContext = QUIET, *, validation: Holdout | None = None) -> Self:
         """Learn from `data`. `validation` is used only where `uses_validation`, for stopping and weights."""
@@ -106,8 +110,8 @@ class Recommender(ABC):
         if missing:
             raise Unsupported(f"{self.label} needs {', '.join(missing)}; this dataset has none.", "Choose another model or add it.")
         if len(data) == 0 or not data.relevant.any():
-            rule = "the training part has no relevant interactions"
-            raise Unsupported(f"{self.label} cannot learn: {rule}.", "Lower the threshold or use more data.")
+            rule = f"{self.label} cannot learn: the training part has no relevant interactions."
+            raise Unsupported(rule, "Lower the threshold or use more data.")
         ctx.check()
         self.train = data
         self.notes = []
@@ -154,10 +158,8 @@ class Recommender(ABC):
     def recommend_for_history(
         self, histories: Histories, k: int, *, exclude_seen: bool = True, candidates: np.ndarray | None = None
     ) -> TopK:
-        """Top k for users the model has never seen, from their histories alone (fold-in).
-
-        An empty history gets the most popular items. `users` of the result are row numbers.
-        """
+        """Top k for users the model has never seen, from their histories alone (fold-in); an empty history gets the most
+        popular items. `users` of the result are row numbers."""
         train = self.fitted
         _check_k(k)
         if len(histories.items) and (histories.items.max() >= train.n_items or histories.items.min() < 0):

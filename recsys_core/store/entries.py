@@ -164,6 +164,11 @@ class RunEntry(Entry):
         return list(self.manifest.get("notes", []))
 
     @property
+    def findings(self) -> dict[str, Any]:
+        """What the fit found, for charts: of a fusion {"parts": [{"name", "label", "weight"}], …}; {} for most models."""
+        return self.manifest.get("findings", {})
+
+    @property
     def metrics(self) -> dict[str, dict[str, float]]:
         """Mean over users and its 95 % bootstrap interval: "ndcg@20" -> {"mean", "low", "high"}."""
         return self._measured.get("metrics", {})
