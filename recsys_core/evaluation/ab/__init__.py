@@ -1,0 +1,27 @@
+"""A/B tests: how many users, was the traffic split as planned, what came out; and what can be said without one."""
+
+from .experiment import Experiment, experiment, guess_roles
+from .interleave import Interleaving, interleave
+from .offpolicy import OffPolicy, off_policy
+from .plan import Plan, plan_mean, plan_rate
+from .readout import Effect, readout
+from .traffic import Looks, SampleRatio, looks, sample_ratio
+
+__all__ = [
+    "Effect",
+    "Experiment",
+    "Interleaving",
+    "Looks",
+    "OffPolicy",
+    "Plan",
+    "SampleRatio",
+    "experiment",
+    "guess_roles",
+    "interleave",
+    "looks",
+    "off_policy",
+    "plan_mean",
+    "plan_rate",
+    "readout",
+    "sample_ratio",
+]
