@@ -52,6 +52,11 @@ class Shelf:
         return "item categories" if self.has_categories else "who had the items (there are no item categories)"
 
     @cached_property
+    def notes(self) -> list[str]:
+        """Sentences on items that are not like the others: what is done where an item has no categories."""
+        return []
+
+    @cached_property
     def vectors(self) -> np.ndarray:
         """float32 (I, D), rows of length 1 (or 0): categories, or co-occurrence embeddings where there are none."""
         features = self.catalog.features

@@ -204,6 +204,27 @@ class RunEntry(Entry):
 
         return TopK.load(self.path / "topk.npz")
 
+    def candidates(self) -> TopK:
+        """Deep lists of all test users, from which re-ranking chooses; those of `topk` until a job has made deeper ones."""
+        from ..data.topk import TopK
+
+        deep = self.path / "candidates.npz"
+        return TopK.load(deep) if deep.exists() else self.topk()
+
+    def training(self) -> Dataset:
+        """What the model learnt from (fold 0 of k-fold), on the id maps of `ids`, with the dataset's tables. No model is loaded."""
+        from ..data.storage import load_dataset
+
+        train = load_dataset(self.path / "model" / "data")
+        users, items = self.ids()
+        entry = self.dataset
+        tables: dict[str, Any] = {}
+        for side, ids in (("user", users), ("item", items)):
+            table = entry.table(side) if entry is not None else None
+            longer = table is not None and len(table) != len(ids)
+            tables[f"{side}_table"] = table.reset_index(drop=True).reindex(range(len(ids))) if longer else table
+        return replace(train, users=users, items=items, **tables)
+
     def ids(self) -> tuple[IdMap, IdMap]:
         """(users, items): the id maps that the codes of topk, holdout and per_user refer to."""
         from ..data.ids import IdMap

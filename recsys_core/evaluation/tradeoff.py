@@ -1,0 +1,114 @@
+"""What shaping lists costs and gains: one method, several strengths, figures with intervals. Numpy only: the app may call it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .. import registry
+from ..context import QUIET, RunContext
+from ..data.histories import Histories
+from ..data.holdout import Holdout
+from ..data.topk import TopK
+from ..errors import ParamError
+from ..metrics import evaluate
+from ..metrics._bootstrap import mean_intervals
+from ..rerank._base import Reranker, Shelf
+
+STRENGTHS = tuple(round(step * 0.05, 2) for step in range(21))
+METRICS = (
+    "ndcg", "recall", "precision", "hit_rate", "serendipity",
+    "intra_list_diversity", "novelty", "long_tail_share", "coverage", "gini", "entropy",
+)  # fmt: skip
+
+
+def tradeoff(
+    candidates: TopK,
+    holdout: Holdout,
+    shelf: Shelf,
+    method: str,
+    params: dict[str, Any],
+    strengths: Sequence[float],
+    k: int,
+    metrics: Sequence[str] | None = None,
+    *,
+    level: float = 0.95,
+    ctx: RunContext = QUIET,
+) -> list[dict[str, Any]]:
+    """One point a strength: {"strength", "metrics": {"ndcg@10": {"mean", "low", "high"}}, "overall": {"coverage@10": value}}.
+
+    candidates: lists of held-out users, all or some; figures are over these users. params: without strength. metrics: keys
+    (METRICS when None). Strength 0 is the list as it was; a method without a strength is off at 0 and on at anything else.
+    The intervals are bootstrap intervals over users, with the same draws at every strength, so points can be compared.
+    Cost: a re-ranking and an evaluation each (users × k × depth), one bootstrap for all.
+    """
+    if not 1 <= k <= candidates.k:
+        raise ParamError(f"The list length k must be from 1 to the number of candidates, {candidates.k}; got {k}.")
+    wrong = [s for s in strengths if not 0 <= s <= 1]
+    if wrong or not len(strengths):
+        raise ParamError(f"Strengths must be numbers from 0 to 1; got {wrong[0] if wrong else 'none'}.")
+    judged = restricted(holdout, candidates.users)
+    known = candidates.take(np.flatnonzero(np.isin(candidates.users, judged.users)))
+    histories = histories_of(known.users, judged, shelf)
+    keys = METRICS if metrics is None else tuple(metrics)
+    found = []
+    for number, strength in enumerate(strengths):
+        ctx.report("Re-ranking", number / len(strengths), f"strength {strength:g}")
+        top = shaped(known, k, shelf, method, params, strength, histories)
+        found.append(evaluate(top, judged, shelf.catalog, [k], metrics=keys))
+    ctx.report("Intervals", 0.98)
+    values = np.concatenate([one.per_user.to_numpy(np.float64) for one in found], axis=1)
+    low, high = (side.reshape(len(found), -1) for side in mean_intervals(values, level=level))
+    return [
+        {
+            "strength": float(strength),
+            "metrics": {
+                name: {"mean": _number(one.per_user[name].mean()), "low": _number(a), "high": _number(b)}
+                for name, a, b in zip(one.per_user.columns, lows, highs, strict=True)
+            },
+            "overall": {name: _number(value) for name, value in one.overall.items()},
+        }
+        for strength, one, lows, highs in zip(strengths, found, low, high, strict=True)
+    ]
+
+
+def shaped(
+    candidates: TopK, k: int, shelf: Shelf, method: str, params: dict[str, Any], strength: float, histories: Histories | None = None
+) -> TopK:
+    """The lists at one strength: the first k of the candidates at 0."""
+    if strength == 0:
+        return candidates.cut(k)
+    return reranker(method, params, strength).rerank(candidates, k, shelf, histories)
+
+
+def reranker(method: str, params: dict[str, Any], strength: float | None = None) -> Reranker:
+    """The method with its parameters, at a strength where it has one."""
+    cls: type[Reranker] = registry.get("reranker", method)
+    values = dict(params)
+    if strength is not None and cls.has_strength():
+        values["strength"] = float(strength)
+    return cls(**values)
+
+
+def histories_of(users: np.ndarray, holdout: Holdout, shelf: Shelf) -> Histories:
+    """What is known of the users' pasts: training histories, or the given part of users that training does not have."""
+    return shelf.histories(users) if holdout.given is None else replace(shelf, train=holdout.given).histories(users)
+
+
+def restricted(holdout: Holdout, users: np.ndarray) -> Holdout:
+    """The holdout of some of its users only; itself when all of them are among `users`."""
+    if np.isin(holdout.users, users).all():
+        return holdout
+    chosen = np.zeros(holdout.truth.n_users, dtype=bool)
+    chosen[np.asarray(users)[np.asarray(users) >= 0]] = True
+    return Holdout(holdout.truth.subset(chosen[holdout.truth.user]), holdout.given)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+__all__ = ["METRICS", "STRENGTHS", "histories_of", "reranker", "restricted", "shaped", "tradeoff"]
