@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ def load_dataset(folder: Path) -> Dataset:
         meta=about["meta"],
         **tables,
     )
+
+
+def on_longer_ids(data: Dataset, users: IdMap, items: IdMap, user_table: pd.DataFrame | None, item_table: pd.DataFrame | None) -> Dataset:
+    """The same interactions on id maps that go on where those of `data` end, with these tables; new ids get empty rows."""
+
+    def fitted(table: pd.DataFrame | None, n: int) -> pd.DataFrame | None:
+        return table if table is None or len(table) == n else table.reset_index(drop=True).reindex(range(n))
+
+    return replace(data, users=users, items=items, user_table=fitted(user_table, len(users)), item_table=fitted(item_table, len(items)))
 
 
 def save_arrays(state: dict[str, Any], path: Path) -> None:

@@ -213,17 +213,11 @@ class RunEntry(Entry):
 
     def training(self) -> Dataset:
         """What the model learnt from (fold 0 of k-fold), on the id maps of `ids`, with the dataset's tables. No model is loaded."""
-        from ..data.storage import load_dataset
+        from ..data.storage import load_dataset, on_longer_ids
 
-        train = load_dataset(self.path / "model" / "data")
-        users, items = self.ids()
         entry = self.dataset
-        tables: dict[str, Any] = {}
-        for side, ids in (("user", users), ("item", items)):
-            table = entry.table(side) if entry is not None else None
-            longer = table is not None and len(table) != len(ids)
-            tables[f"{side}_table"] = table.reset_index(drop=True).reindex(range(len(ids))) if longer else table
-        return replace(train, users=users, items=items, **tables)
+        tables = {side: entry.table(side) for side in ("user", "item")} if entry is not None else {}
+        return on_longer_ids(load_dataset(self.path / "model" / "data"), *self.ids(), tables.get("user"), tables.get("item"))
 
     def ids(self) -> tuple[IdMap, IdMap]:
         """(users, items): the id maps that the codes of topk, holdout and per_user refer to."""
