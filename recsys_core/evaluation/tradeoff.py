@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -38,7 +39,8 @@ def tradeoff(
     level: float = 0.95,
     ctx: RunContext = QUIET,
 ) -> list[dict[str, Any]]:
-    """One point a strength: {"strength", "metrics": {"ndcg@10": {"mean", "low", "high"}}, "overall": {"coverage@10": value}}.
+    """One point a strength: {"strength", "metrics": {"ndcg@10": {"mean", "low", "high"}}, "overall": {"coverage@10": value},
+    "change": {"ndcg@10": {"mean", "low", "high"}}}: the mean difference to the same user's list at strength 0, where 0 is asked for.
 
     candidates: lists of held-out users, all or some; figures are over these users. params: without strength. metrics: keys
     (METRICS when None). Strength 0 is the list as it was; a method without a strength is off at 0 and on at anything else.
@@ -60,8 +62,11 @@ def tradeoff(
         top = shaped(known, k, shelf, method, params, strength, histories)
         found.append(evaluate(top, judged, shelf.catalog, [k], metrics=keys))
     ctx.report("Intervals", 0.98)
-    values = np.concatenate([one.per_user.to_numpy(np.float64) for one in found], axis=1)
-    low, high = (side.reshape(len(found), -1) for side in mean_intervals(values, level=level))
+    values = np.stack([one.per_user.to_numpy(np.float64) for one in found])  # (S, B, M)
+    start = next((n for n, strength in enumerate(strengths) if strength == 0), None)
+    both = values if start is None else np.concatenate([values, values - values[start]])
+    low, high = (side.reshape(len(both), -1) for side in mean_intervals(_side_by_side(both), level=level))
+    gaps = _change(values, low, high, start, list(found[0].per_user.columns))
     return [
         {
             "strength": float(strength),
@@ -70,8 +75,28 @@ def tradeoff(
                 for name, a, b in zip(one.per_user.columns, lows, highs, strict=True)
             },
             "overall": {name: _number(value) for name, value in one.overall.items()},
+            "change": change,
         }
-        for strength, one, lows, highs in zip(strengths, found, low, high, strict=True)
+        for strength, one, lows, highs, change in zip(strengths, found, low[: len(found)], high[: len(found)], gaps, strict=True)
+    ]
+
+
+def _side_by_side(values: np.ndarray) -> np.ndarray:
+    """(S, B, M) -> (B, S · M)."""
+    return values.transpose(1, 0, 2).reshape(values.shape[1], -1)
+
+
+def _change(values: np.ndarray, low: np.ndarray, high: np.ndarray, start: int | None, names: list[str]) -> list[dict[str, Any]]:
+    """Of every strength, name -> paired difference to the list as it was; {} where that was not asked for."""
+    if start is None:
+        return [{} for _ in values]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a metric that is defined for nobody
+        mean = np.nanmean(values - values[start], axis=1)
+    ends = zip(mean, low[len(values) :], high[len(values) :], strict=True)
+    return [
+        {name: {"mean": _number(m), "low": _number(a), "high": _number(b)} for name, m, a, b in zip(names, *row, strict=True)}
+        for row in ends
     ]
 
 
