@@ -27,11 +27,14 @@ class Candidates:
 
     def ndcg(self, weights: np.ndarray) -> float:
         """Mean NDCG@k of the lists that the weights (P,) give."""
-        fused = np.tensordot(weights.astype(np.float32), self.scores, axes=1)
+        return float(self.per_user(np.tensordot(weights.astype(np.float32), self.scores, axes=1)).mean())
+
+    def per_user(self, fused: np.ndarray) -> np.ndarray:
+        """float (V,): NDCG@k of every user's list by the fused scores (V, C), which are written into."""
         fused[self.items < 0] = -np.inf
         columns, _ = top_k(fused, self.k)
         gains = np.take_along_axis(self.hits, np.maximum(columns, 0), axis=1) & (columns >= 0)
-        return float(((gains @ discounts(self.k)) / self.ideal).mean())
+        return (gains @ discounts(self.k)) / self.ideal
 
     @classmethod
     def joined(cls, blocks: list[Candidates]) -> Candidates:
