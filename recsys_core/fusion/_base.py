@@ -153,14 +153,19 @@ class FusedModel(Recommender):
     def _history_scores(self, histories: Histories) -> np.ndarray:
         return self._combine([part.history_scores(histories) for part in self.parts], histories)
 
+    def part_labels(self) -> list[str]:
+        """What the parts are called; those of one kind (two runs of ALS) are numbered, so that they can be told apart."""
+        labels = [part.label for part in self.parts]
+        return [f"{x} {labels[: n + 1].count(x)}" if labels.count(x) > 1 else x for n, x in enumerate(labels)]
+
     def part_weights(self) -> np.ndarray:
         """(P,) how much each part counts on the whole, sum 1; equal where the fusion knows no weights."""
         return np.full(len(self.parts), 1 / max(1, len(self.parts)))
 
     def findings(self) -> dict[str, Any]:
         """{"parts": [{"name": key or run:…, "label", "weight"}]}; a fusion that knows more adds to it."""
-        named = zip(self.params.models, self.parts, self.part_weights(), strict=True)
-        return {"parts": [{"name": name, "label": part.label, "weight": float(weight)} for name, part, weight in named]}
+        named = zip(self.params.models, self.part_labels(), self.part_weights(), strict=True)
+        return {"parts": [{"name": name, "label": label, "weight": float(weight)} for name, label, weight in named]}
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         able = [(w, part) for w, part in zip(self.part_weights(), self.parts, strict=True) if part.card().has_similar and w > 0]
@@ -172,10 +177,10 @@ class FusedModel(Recommender):
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         own = [part.history_scores(history) if user is None else part.scores(np.array([user])) for part in self.parts]
         shares, total, exact, method = self._shares(own, history, item)
-        order = np.argsort(-np.asarray(shares), kind="stable")
+        order, labels = np.argsort(-np.asarray(shares), kind="stable"), self.part_labels()
         return Explanation(
             kind="models",
-            refs=tuple(self.parts[i].label for i in order),
+            refs=tuple(labels[i] for i in order),
             contributions=tuple(float(shares[i]) for i in order),
             total=float(total),
             exact=exact,
