@@ -16,6 +16,8 @@ from ._base import LEARN_K, LEARN_USERS, FusedModel
 from ._parts import FusionParams
 from ._ranks import ndcg_rows
 
+CLEAR = 2.0  # standard errors a lead must have: with one, parts that tie take over segments by luck and lose them on the test
+
 
 class Switching(FusedModel):
     """Each user is served by one part alone, chosen by how many items their history holds.
@@ -23,7 +25,7 @@ class Switching(FusedModel):
     Learnt: the held-out users are cut into `segments` of about equal size by history length. d_sp is how much better part p
     is in segment s than the part b that is best overall (mean difference in NDCG@20 on the same users, n_s of them). It is
     drawn to the overall difference d_p by `shrinkage` users with it: (n_s d_sp + λ d_p) / (n_s + λ), with standard error
-    σ_p / √(n_s + λ). A part takes over a segment only where this is above its standard error; the largest such lead wins.
+    σ_p / √(n_s + λ). A part takes over a segment only where this is more than two standard errors above 0; the surest lead wins.
     Source: Burke, Hybrid recommender systems: survey and experiments (2002), section 3.2, "Switching".
     Differs: the rule is a threshold on history length, learnt as above; Burke's is any.
     Shapes: P × (B, I) -> (B, I). Cost: the parts' own, twice when the rule is learnt; a user is scored by one part only.
@@ -178,7 +180,7 @@ def choose(sizes: np.ndarray, quality: np.ndarray, n_segments: int, shrinkage: f
     n = np.bincount(segment, minlength=len(limits) + 1)[:, None]
     sums = np.stack([np.bincount(segment, weights=column, minlength=len(limits) + 1) for column in lead.T], axis=1)
     weight = np.maximum(n + shrinkage, 1)
-    sure = (sums + shrinkage * lead.mean(axis=0)) / weight - lead.std(axis=0) / np.sqrt(weight)
+    sure = (sums + shrinkage * lead.mean(axis=0)) / weight - CLEAR * lead.std(axis=0) / np.sqrt(weight)
     sure[:, best] = 0
     serves = np.where(sure.max(axis=1) > 0, sure.argmax(axis=1), best)
 

@@ -208,7 +208,7 @@ def slow_choice(sizes, quality, limits, shrinkage):
                 gaps = [quality[v, p] - quality[v, best] for v in range(len(sizes))]
                 n = len(rows) + shrinkage
                 mean = (sum(gaps[v] for v in rows) + shrinkage * np.mean(gaps)) / n
-                leads[p] = mean - np.std(gaps) / np.sqrt(n)
+                leads[p] = mean - 2 * np.std(gaps) / np.sqrt(n)
         serves.append(max(leads, key=leads.get))
     return serves
 
