@@ -22,7 +22,7 @@ from ..rerank._base import Reranker, Shelf
 STRENGTHS = tuple(round(step * 0.05, 2) for step in range(21))
 METRICS = (
     "ndcg", "recall", "precision", "hit_rate", "serendipity",
-    "intra_list_diversity", "novelty", "long_tail_share", "coverage", "gini", "entropy",
+    "intra_list_diversity", "novelty", "long_tail_share", "miscalibration", "coverage", "gini", "entropy",
 )  # fmt: skip
 
 

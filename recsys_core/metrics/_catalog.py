@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from ..data.dataset import Dataset
+from ._shares import clusters
 
 HEAD_SHARE = 0.8  # the popular head holds this share of the training interactions
 EMBEDDING_SIZE = 64
@@ -81,6 +82,16 @@ class Catalog:
         """float32 (I, <= 64), rows of length 1 (or 0): a randomised truncated SVD of the user-normalised columns
         of the training matrix, so that cosines follow how often two items go to the same users. Seeded."""
         return co_occurrence_embeddings(self.train.matrix("binary"))
+
+    @cached_property
+    def shares(self) -> sparse.csr_matrix:
+        """csr float32 (I, G), rows summing to 1 (or empty): the item's share of each of its categories; without categories,
+        1 for the group of items with the same public it belongs to."""
+        if self.features is None:
+            return clusters(self.embeddings)
+        shares = self.features.copy()  # rows of length 1 with equal entries: 1 / sqrt(n) each
+        shares.data **= 2
+        return shares
 
     @property
     def similarity(self) -> str:

@@ -10,6 +10,7 @@ from scipy import sparse
 from ..data.holdout import Holdout
 from ..data.topk import TopK
 from ._catalog import Catalog
+from ._shares import mixtures
 
 
 class Lists:
@@ -56,6 +57,15 @@ class Lists:
         """csr (B, I): what each user had before: training history, or the part given of a cold user."""
         source = self.catalog.seen if self.holdout.given is None else self.holdout.given.matrix("seen")
         return source[self.users]
+
+    @cached_property
+    def taste(self) -> sparse.csr_matrix:
+        """csr (B, G), rows summing to 1 (or empty): the categories of what each user liked before; of all they had where
+        they liked none of it."""
+        source = self.catalog.train if self.holdout.given is None else self.holdout.given
+        liked = source.matrix("binary")[self.users]
+        none = (np.diff(liked.indptr) == 0).astype(np.float32)
+        return mixtures(liked + sparse.diags(none) @ self.seen, self.catalog.shares)
 
     @cached_property
     def flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

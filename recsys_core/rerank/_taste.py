@@ -1,0 +1,15 @@
+"""A user's own mix of categories, from the items liked before."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data.histories import Histories
+from ..metrics._shares import mixtures
+from ._shelf import Shelf
+
+
+def tastes(histories: Histories, shelf: Shelf) -> np.ndarray:
+    """float32 (B, G), rows summing to 1: mean shares of what was liked (of all there is where nothing was); 0 without history."""
+    liked = histories.relevant(shelf.train.threshold).matrix(shelf.train.n_items)
+    return mixtures(liked, shelf.groups).toarray()
