@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from ..errors import ParamError
+from .. import registry
+from ..errors import NotFound, ParamError
+from ..store.findings import StudyEntry
 from .spec import JobSpec, TrainSpec, _digest, _first_problem
 
 Sampler = Literal["tpe", "random", "grid"]
@@ -83,3 +85,20 @@ class TuneSpec(BaseModel):
     def job(self) -> JobSpec:
         """The job that searches. Its result: {"study": id}."""
         return JobSpec(kind="tune", payload=self.model_dump(mode="json"), title=self.title, key=self.study_id, threads=self.train.threads)
+
+
+def best_spec(study: StudyEntry, number: int | None = None) -> TrainSpec:
+    """The training of the winner: the settings that stayed fixed and those of the best trial, or of the trial of that number.
+
+    Its test figure is the first one there is: the search saw validation only. Raises NotFound where no such trial is complete.
+    """
+    spec = TuneSpec(**study.spec)
+    complete = {t["number"]: t for t in study.trials() if t["state"] == "complete"}
+    trial = study.best if number is None else complete.get(number)
+    if trial is None:
+        which = "no trial" if number is None else f"trial {number} is not one that"
+        raise NotFound(f"Of '{study.name}' {which} has finished.", "Wait for the first, or give the search more time.")
+    label = registry.get("model", spec.train.model).label
+    ks = {int(name.partition("@")[2]) for name in spec.objectives if "@" in name}
+    changes = {"params": spec.train.params | trial["params"], "name": f"{label} (tuned)", "ks": tuple(sorted({*spec.train.ks, *ks}))}
+    return spec.train.model_copy(update=changes)
