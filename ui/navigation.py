@@ -13,9 +13,12 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "home": ("Home", ":material/home:", "What is in this workspace and what to do next."),
     "data": ("Data", ":material/table_view:", "Bring in interaction files, check their quality, save them as datasets."),
     "train": ("Train", ":material/model_training:", "Choose recommenders and settings, train them, follow the jobs."),
+    "tune": ("Tune", ":material/tune:", "Search for better settings of a recommender, use the best."),
     "compare": ("Compare", ":material/leaderboard:", "Which recommender is best on your data, and at what."),
     "inspect": ("Inspect", ":material/person_search:", "Look at the lists of single users and try out new ones."),
+    "diversity": ("Diversity", ":material/diversity_2:", "Shape lists for variety and see what it costs."),
     "export": ("Export", ":material/download:", "Download recommendations for your users."),
+    "ab": ("A/B test", ":material/science:", "Plan a test on real users and read its result."),
 }
 
 

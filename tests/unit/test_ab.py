@@ -96,7 +96,7 @@ def test_readout_agrees_with_scipy_and_statsmodels(frame):
     assert np.isclose(min(rate.p_adjusted, mean.p_adjusted), 2 * p[0]) and np.isclose(
         max(rate.p_adjusted, mean.p_adjusted), max(2 * p[0], p[1])
     )
-    assert rate.clear and "raises clicked" in rate.sentence()
+    assert rate.clear and "raises 'clicked'" in rate.sentence()
 
 
 def test_cuped_narrows_the_interval_and_keeps_the_effect(frame):

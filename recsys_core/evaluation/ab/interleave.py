@@ -45,7 +45,7 @@ class Interleaving:
             return f"Neither list is clearly preferred: {counts}."
         better = self.name_b if self.preference > 0 else self.name_a
         low, high = sorted((abs(self.low), abs(self.high)))
-        return f"{better} is preferred in one list: {counts} (net {abs(self.preference):.1%}, {low:.1%} to {high:.1%})."
+        return f"{better} is preferred in one list: {counts} (net {100 * abs(self.preference):.1f} %, {100 * low:.1f} to {100 * high:.1f})."
 
 
 def interleave(

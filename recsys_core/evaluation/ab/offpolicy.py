@@ -50,8 +50,8 @@ class OffPolicy:
 
     def sentence(self) -> str:
         return (
-            f"The run's lists would have earned {self.snips:.4g} a row ({self.snips_low:.4g} to {self.snips_high:.4g}, {self.level:.0%}, "
-            f"self-normalised), the logged policy earned {self.logged:.4g}."
+            f"The run's lists would have earned {self.snips:.4g} a row ({self.snips_low:.4g} to {self.snips_high:.4g}, "
+            f"{100 * self.level:g} %, self-normalised), the logged policy earned {self.logged:.4g}."
         )
 
 

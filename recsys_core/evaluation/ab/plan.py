@@ -42,10 +42,8 @@ class Plan:
         """What to do, in words."""
         relative = f" ({100 * self.lift / self.baseline:+.1f} %)" if self.baseline else ""
         unit = f"{100 * self.lift:.2g} percentage points" if self.kind == "rate" else f"{self.lift:.3g}"
-        text = (
-            f"To find a difference of {unit}{relative} with a chance of {self.power:.0%}, {self.users_per_group:,} users a group are needed"
-        )
-        text += f", {self.users:,} in all"
+        text = f"To find a difference of {unit}{relative} with a chance of {100 * self.power:g} %, "
+        text += f"{self.users_per_group:,} users a group are needed, {self.users:,} in all"
         if self.days is None:
             return f"{text}."
         weeks = f" Run whole weeks ({self.weeks * 7} days), so that every weekday counts alike." if self.days % 7 else ""

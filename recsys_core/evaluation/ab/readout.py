@@ -9,6 +9,8 @@ import numpy as np
 from ...errors import BadInput
 from .experiment import FORMER, Experiment
 
+WORTH = 0.01  # share of the variance a pre-period value must take away to be used
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -50,11 +52,11 @@ class Effect:
         factor, unit = (100, " percentage points") if self.is_rate else (1, "")
         amount = f"{factor * self.difference:+.3g}{unit} ({factor * self.low:.3g} to {factor * self.high:.3g}"
         percent = f", {100 * self.relative[0]:+.1f} %" if np.isfinite(self.relative[0]) else ""
-        how = f"{amount}, {self.level:.0%} interval{percent})"
+        how = f"{amount}, {100 * self.level:g} % interval{percent})"
         if not self.clear:
-            return f"No clear difference in {self.outcome} between {self.variant} and {self.control}: {how}."
+            return f"No clear difference in '{self.outcome}' between '{self.variant}' and '{self.control}': {how}."
         word = "raises" if self.difference > 0 else "lowers"
-        return f"{self.variant} {word} {self.outcome} against {self.control}: {how}."
+        return f"'{self.variant}' {word} '{self.outcome}' against '{self.control}': {how}."
 
 
 def readout(found: Experiment, *, level: float = 0.95, cuped: bool | None = None) -> list[Effect]:
@@ -63,7 +65,8 @@ def readout(found: Experiment, *, level: float = 0.95, cuped: bool | None = None
     Rates (outcomes of 0 and 1 only): Newcombe's interval and the score test (statsmodels proportions). Numbers: Welch's t-test.
     cuped: use the pre-period value (default: when there is one); the outcome is adjusted by θ (before − mean), θ by least squares
     over all groups, as Deng et al., "Improving the sensitivity of online controlled experiments", WSDM 2013; users without
-    a pre-period value get its mean. An adjusted rate is tested as a number.
+    a pre-period value get its mean. An outcome it says nothing about (less than 1 % of the variance) stays as it is; an adjusted
+    rate is tested as a number.
     """
     from statsmodels.stats.multitest import multipletests
 
@@ -76,6 +79,8 @@ def readout(found: Experiment, *, level: float = 0.95, cuped: bool | None = None
     for outcome in found.outcomes:
         raw = found.users[outcome].to_numpy(float)
         values, cut = _adjusted(raw, found.users[FORMER].to_numpy(float)) if use else (raw, None)
+        if cut is not None and cut < WORTH:
+            values, cut = raw, None
         is_rate = bool(np.isin(raw, (0.0, 1.0)).all())
         for variant in found.variants[1:]:
             a, b = ((found.users["variant"] == name).to_numpy() for name in (found.control, variant))
