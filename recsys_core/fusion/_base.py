@@ -6,7 +6,7 @@ A fusion writes `_combine` (raw scores of the parts -> one score) and, when it l
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,11 +36,12 @@ class FusedModel(Recommender):
 
     family = "Fused"
     uses_validation = True
+    chooses_models: ClassVar[bool] = False  # no models need be named: it finds its own
     Params = FusionParams
 
     def __init__(self, params: Any = None, **values: Any) -> None:
         super().__init__(params, **values)
-        check_parts(self.params, self.label)
+        check_parts(self.params, self.label, may_choose=self.chooses_models)
         self.parts: list[Recommender] = []
         self.learnt: dict[str, Any] = {}
         self.inherited: dict[str, Any] = {}  # from the fusion this one is refitted for: nothing is learnt anew
@@ -102,7 +103,7 @@ class FusedModel(Recommender):
     def refit_params(self) -> Any:
         settings = {
             name: part.refit_params().model_dump()
-            for name, part in zip(self.params.models, self.parts, strict=True)
+            for name, part in zip(self.part_names(), self.parts, strict=True)
             if not name.startswith(RUN)
         }
         return self.params.with_(part_params=settings)
@@ -153,6 +154,10 @@ class FusedModel(Recommender):
     def _history_scores(self, histories: Histories) -> np.ndarray:
         return self._combine([part.history_scores(histories) for part in self.parts], histories)
 
+    def part_names(self) -> list[str]:
+        """The key, or run:…, of every part."""
+        return self.params.models
+
     def part_labels(self) -> list[str]:
         """What the parts are called; those of one kind (two runs of ALS) are numbered, so that they can be told apart."""
         labels = [part.label for part in self.parts]
@@ -164,7 +169,7 @@ class FusedModel(Recommender):
 
     def findings(self) -> dict[str, Any]:
         """{"parts": [{"name": key or run:…, "label", "weight"}]}; a fusion that knows more adds to it."""
-        named = zip(self.params.models, self.part_labels(), self.part_weights(), strict=True)
+        named = zip(self.part_names(), self.part_labels(), self.part_weights(), strict=True)
         return {"parts": [{"name": name, "label": label, "weight": float(weight)} for name, label, weight in named]}
 
     def _similar(self, items: np.ndarray) -> np.ndarray:

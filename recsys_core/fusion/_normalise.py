@@ -37,3 +37,11 @@ def normalise(scores: np.ndarray, how: Normalisation, ignore: np.ndarray | None 
         values, spread = values - low, high - low
     tiny = spread <= 1e-12 * np.maximum(1, np.abs(scores).max(axis=1, keepdims=True, initial=0))
     return np.where(tiny, 0, values / np.where(tiny, 1, spread)).astype(np.float32)
+
+
+def weighted_sum(scores: list[np.ndarray], weights: np.ndarray, how: Normalisation, ignore: np.ndarray) -> np.ndarray:
+    """float32 (B, I): the sum over the parts of weight times normalised score. Cost: a few passes for every part."""
+    total = np.zeros(scores[0].shape, dtype=np.float32)
+    for weight, part in zip(weights, scores, strict=True):
+        total += np.float32(weight) * normalise(part, how, ignore)
+    return total

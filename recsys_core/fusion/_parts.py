@@ -30,14 +30,15 @@ class FusionParams(Params):
     )
 
 
-def check_parts(chosen: FusionParams, label: str) -> None:
-    """Raise ParamError for parts that are missing, repeated, fused themselves or have wrong settings."""
-    if not chosen.models:
+def check_parts(chosen: FusionParams, label: str, *, may_choose: bool = False) -> None:
+    """Raise ParamError for parts that are missing (unless the fusion may choose its own), repeated, fused themselves or have
+    wrong settings."""
+    if not chosen.models and not may_choose:
         raise ParamError(f"models for {label} must name at least one model; got none.", "For example: ease, als, item_knn.")
     if len(set(chosen.models)) < len(chosen.models):
         raise ParamError(f"models for {label} must differ; got {', '.join(chosen.models)}.")
     for name, values in chosen.part_params.items():
-        if name not in chosen.models:
+        if chosen.models and name not in chosen.models:
             raise ParamError(
                 f"part_params for {label} names '{name}', which is not among its models.",
                 f"Models: {', '.join(chosen.models)}.",

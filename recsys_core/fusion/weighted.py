@@ -13,7 +13,7 @@ from ..errors import ParamError
 from ..models._base import Source
 from ..params import param
 from ._base import LEARN_DEPTH, LEARN_K, FusedModel
-from ._normalise import Normalisation, normalise
+from ._normalise import Normalisation, normalise, weighted_sum
 from ._parts import FusionParams
 from ._weights import Candidates, collect, search
 
@@ -85,10 +85,7 @@ class Weighted(FusedModel):
 
     def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
         ignore = histories.matrix(self.fitted.n_items).toarray().astype(bool)
-        total = np.zeros_like(scores[0], dtype=np.float32)
-        for weight, part in zip(self.weights, scores, strict=True):
-            total += np.float32(weight) * normalise(part, self.params.normalization, ignore)
-        return total
+        return weighted_sum(scores, self.weights, self.params.normalization, ignore)
 
     def _shares(self, scores: list[np.ndarray], history: Histories, item: int) -> tuple[np.ndarray, float, bool, str]:
         ignore = history.matrix(self.fitted.n_items).toarray().astype(bool)

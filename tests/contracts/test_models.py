@@ -12,7 +12,7 @@ from recsys_core.testing.deep_contract import DeepContract
 from recsys_core.testing.model_contract import ModelContract
 
 # Parts and sizes for tiny data, where the preset "fast" alone does not say.
-PARAMS = {key: {"models": ["ease", "item_knn"]} for key in ("weighted", "average", "rank_fusion", "switching", "cascade")}
+PARAMS = {key: {"models": ["ease", "item_knn"]} for key in ("weighted", "average", "rank_fusion", "switching", "cascade", "auto_fusion")}
 # What makes a model predict ratings, where its default parameters rank.
 RATING_PARAMS = {key: {"loss": "mse"} for key in ("neumf", "gmf", "mlp", "deepfm")}
 
