@@ -15,7 +15,7 @@ ACTIVE = ("queued", "running")
 
 
 def dependents_of(workspace: Workspace, entry: Entry) -> list[tuple[str, Entry]]:
-    """(kind, entry): runs and studies on a dataset, runs fused from a run, exports and analyses of those runs."""
+    """(kind, entry): runs and studies on a dataset, runs and studies of fusions of a run, exports and analyses of those runs."""
     runs: list[RunEntry] = []
     if isinstance(entry, DatasetEntry):
         runs = [r for r in workspace.runs() if r.dataset_id == entry.id]
@@ -26,6 +26,8 @@ def dependents_of(workspace: Workspace, entry: Entry) -> list[tuple[str, Entry]]
     found += [("export", e) for e in workspace.exports() if e.run_id in of]
     if isinstance(entry, DatasetEntry):
         found += [("study", s) for s in workspace.studies(entry.id)]
+    elif isinstance(entry, RunEntry):
+        found += [("study", s) for s in workspace.studies() if mentions(s.spec, entry.id)]
     on = entry.id if isinstance(entry, DatasetEntry) else None
     return found + [("analysis", a) for a in workspace.analyses() if of & {*a.runs} or (on and a.dataset_id == on)]
 

@@ -14,7 +14,7 @@ from .files import read_json_cached
 class StudyEntry(Entry):
     """A search over the settings of one model. It is readable while it goes on: files are replaced as a whole.
 
-    Folder: manifest.json (spec), journal.log (Optuna's own, several processes append), trials.json, importance.json.
+    Folder: manifest.json (spec, space), journal.log (Optuna's own, several processes append), trials.json, summary.json.
     """
 
     @property
@@ -35,10 +35,16 @@ class StudyEntry(Entry):
         """One or two metrics: "ndcg@20"."""
         return list(self.spec.get("objectives", []))
 
+    @property
+    def space(self) -> list[dict[str, Any]]:
+        """What is searched: {"name", "label", "kind": "int" | "float" | "choice", "low", "high", "scale", "values", "default": what
+        trial 0 takes}."""
+        return list(self.manifest.get("space", []))
+
     def trials(self) -> list[dict[str, Any]]:
         """In order: {"number", "state": "running" | "complete" | "pruned" | "failed", "params": {name: value} (what was tried; what is
         not named stays as in the spec), "values": [one for each objective] or None, "seconds", "started", "curve": [{"epoch", "value"}],
-        "reason": why it failed}. Trial 0 is the defaults."""
+        "reason": why it failed, "again": whether it was cut off and is tried again when the search goes on}. Trial 0 is the defaults."""
         return read_json_cached(self.path / "trials.json") or []
 
     @property
@@ -61,6 +67,11 @@ class StudyEntry(Entry):
     def notes(self) -> list[str]:
         """Sentences: what the search could not do, what the budget bought."""
         return list(self._summary.get("notes", []))
+
+    @property
+    def seconds(self) -> float:
+        """How long was searched, all starts together."""
+        return float(self._summary.get("seconds") or 0.0)
 
     @property
     def _summary(self) -> dict[str, Any]:
