@@ -41,6 +41,7 @@ class Splitter(ABC):
     summary: ClassVar[str]  # one sentence an analyst understands, with when to use it
     needs_time: ClassVar[bool] = False
     needs_test_file: ClassVar[bool] = False  # the test comes from a second file (`own_test`), not from `splits`
+    seeded: ClassVar[bool] = True  # another seed holds out other interactions; False: the rule leaves nothing to chance
     Params: ClassVar[type[Params]] = Params
 
     def __init__(self, params: Params | None = None, **values: Any) -> None:

@@ -28,6 +28,7 @@ class GlobalTime(Splitter):
     label = "Global time"
     summary = "Trains on everything before one moment and tests on everything after it, as in real use: nothing from the future is known."
     needs_time = True
+    seeded = False
 
     class Params(params.Params):
         test_share: float = param(

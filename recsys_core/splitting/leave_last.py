@@ -24,6 +24,7 @@ class LeaveLast(Splitter):
     key = "leave_last"
     label = "Leave last out"
     summary = "Holds out the most recent items of every user: can the model tell what comes next? Use it when there are times."
+    seeded = False
 
     class Params(params.Params):
         n: int = param(1, label="Items held out", help="How many of every user's most recent relevant items are held out.", ge=1, le=1000)

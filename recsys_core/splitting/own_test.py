@@ -29,6 +29,7 @@ class OwnTest(Splitter):
     label = "I bring my own test file"
     summary = "Uses two files: one to train on, one to test on. For comparing with figures others reached on the same pair."
     needs_test_file = True
+    seeded = False
 
     class Params(params.Params):
         validation: Literal["random", "leave_last", "global_time"] = param(

@@ -81,7 +81,7 @@ def test_worse_is_told_with_positive_amounts():
 
 
 def test_a_zero_baseline_is_told_in_the_metrics_own_unit():
-    result = evaluation.compare(frame(recall_at_5=[0.0, 0, 0]), frame(recall_at_5=[0.2, 0.3, 0.1]), "recall@5")
+    result = evaluation.compare(frame(recall_at_5=[0.0] * 4), frame(recall_at_5=[0.2, 0.3, 0.1, 0.2]), "recall@5")
     assert math.isnan(result.relative) and " by 0.2 (" in result.sentence()
     json.dumps(result.as_dict(), allow_nan=False)
 
