@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,10 +77,10 @@ def figure(x: str, y: str, *, height: int = HEIGHT, legend: bool = False, log_x:
     return out
 
 
-def show(fig: go.Figure, title: str, *, key: str, note: str = "", alt: str = "", select: bool = False) -> Any:
+def show(fig: go.Figure, title: str, *, key: str, note: str = "", alt: str = "", select: bool | Callable[[], None] = False) -> Any:
     """Draw a figure under its title. `title` and `note` are Markdown: pass untrusted parts through `md`.
 
-    select: True reruns the page when a point is clicked and returns plotly's selection.
+    select: True reruns the page when a point is clicked and returns plotly's selection; a function is called before.
     """
     st.markdown(f"**{title}**")
     config = {
@@ -90,7 +90,7 @@ def show(fig: go.Figure, title: str, *, key: str, note: str = "", alt: str = "",
         "modeBarButtons": [["toImage"]],
         "toImageButtonOptions": {"filename": re.sub(r"\W+", "-", title.lower()).strip("-")[:60] or "chart", "scale": 2},
     }
-    more: dict[str, Any] = {"on_select": "rerun", "selection_mode": "points"} if select else {}
+    more: dict[str, Any] = {"on_select": select if callable(select) else "rerun", "selection_mode": "points"} if select else {}
     event = st.plotly_chart(fig, key=key, config=config, alt=alt or re.sub(r"[*_`\\]", "", title), **more)
     if note:
         st.caption(note)

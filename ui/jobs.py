@@ -34,10 +34,16 @@ def jobs_of(dataset: str | None = None, kinds: Collection[str] | None = None, id
         for job in state.queue().jobs()
         if (kinds is None or job.kind in kinds)
         and (ids is None or job.id in ids)
-        and (dataset is None or job.spec.payload.get("dataset") == dataset)
+        and (dataset is None or dataset_of(job) == dataset)
     ]
     live = [job for job in found[::-1] if not job.ended]
     return [j for j in live if j.state == "running"] + [j for j in live if j.state == "queued"] + [j for j in found if j.ended]
+
+
+def dataset_of(job: Any) -> str | None:
+    """The dataset a job works with, where it names one; a search names it within what its trials have in common."""
+    payload = job.spec.payload
+    return payload.get("dataset") or (payload.get("train") or {}).get("dataset")
 
 
 def live_jobs(**which: Any) -> list[Any]:
@@ -103,6 +109,8 @@ def _job(job: Any, key: str) -> None:
                 _again(job, key)
             elif job.kind == "train" and state.workspace().has_run(job.run_id):
                 navigation.link("compare", "See its result", dataset=job.spec.payload.get("dataset"), runs=[job.run_id])
+            elif job.kind == "tune" and job.result.get("study"):
+                navigation.link("tune", "See its result", dataset=dataset_of(job), study=job.result["study"])
         now = job.progress() if job.state == "running" else {}
         steps = _curve(job) if job.kind == "train" and job.state != "queued" else []
         if job.state == "running":
@@ -124,6 +132,8 @@ def _again(job: Any, key: str) -> None:
     if job.can_continue:
         label, icon = "Continue", ":material/resume:"
         about = "Goes on from the last checkpoint, with the same result as if it had not been stopped. Few passes are done again."
+    elif job.kind == "tune":
+        label, icon, about = "Continue", ":material/resume:", "Goes on with the trials that are there."
     st.button(label, key=f"{key}-again-{job.id}", icon=icon, on_click=_retry, args=(job.id,), help=about)
 
 
