@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from ..errors import BadInput
+from .diversity_command import diversity
 from .output import JSON_OPTION, ProgressLine, print_json, print_table, say
+
+RERANK_SET = typer.Option([], "--rerank-set", help="A setting of --rerank, name=value; may be repeated.")
 
 
 def register(app: typer.Typer) -> None:
     app.command("datasets")(datasets)
     app.command("runs")(runs)
     app.command("export")(export)
+    app.command("diversity")(diversity)
 
 
 def datasets(json: bool = JSON_OPTION) -> None:
@@ -65,6 +70,9 @@ def export(
     deny: str | None = typer.Option(None, "--deny", help="A file of item ids that may not appear."),
     user_columns: str | None = typer.Option(None, "--user-columns", help="Columns of the user table to add, separated by commas."),
     item_columns: str | None = typer.Option(None, "--item-columns", help="Columns of the item table to add, separated by commas."),
+    rerank: str | None = typer.Option(None, "--rerank", help="Shape the lists: mmr, dpp, calibrated, rules …; see the command diversity."),
+    rerank_set: list[str] = RERANK_SET,
+    depth: int = typer.Option(200, "--rerank-depth", help="Candidates a shaped list is chosen from."),
     format: str = typer.Option("csv", "--format", help="csv (safe to open in a spreadsheet) or parquet."),
     name: str = typer.Option("", "--name", help="Name of the export."),
     out: str | None = typer.Option(None, "--out", help="Also copy the file here."),
@@ -85,6 +93,7 @@ def export(
         deny=read_user_ids(deny) if deny else None,
         user_columns=_names(user_columns),
         item_columns=_names(item_columns),
+        rerank=_shape(rerank, rerank_set, depth),
         format=format,
         name=name,
     )
@@ -108,6 +117,19 @@ def export(
     for note in entry.manifest["notes"]:
         say(note)
     print(f"{entry.rows:,} rows in {target}.")
+
+
+def _shape(method: str | None, settings: list[str], depth: int) -> dict[str, Any] | None:
+    """What ExportRequest.rerank takes; the settings are checked before a model is loaded."""
+    from ..evaluation.tradeoff import reranker
+    from .train_command import pairs
+
+    if method is None:
+        if settings:
+            raise BadInput("--rerank-set goes with --rerank.", "Name the method.")
+        return None
+    params = reranker(method, pairs(settings, "--rerank-set")).params
+    return {"method": method, "params": params.model_dump(mode="json"), "depth": depth}
 
 
 def _names(text: str | None) -> list[str]:

@@ -32,6 +32,8 @@ class Reranker(ABC):
     summary: ClassVar[str]  # one sentence for an analyst: what it gives, and its price
     source: ClassVar[Source | None] = None
     aim: ClassVar[str] = "intra_list_diversity"  # key of the metric it is meant to raise
+    may_shorten: ClassVar[bool] = False  # whether a list may come out shorter than its candidates allow
+    uses_similarity: ClassVar[bool] = False  # whether it looks at which items are alike, or at categories
     Params: ClassVar[type[Params]] = Params
 
     def __init__(self, params: Params | None = None, **values: Any) -> None:
@@ -50,6 +52,16 @@ class Reranker(ABC):
     def why_not(cls, shelf: Shelf) -> str:
         """Why it cannot be used on this data, in one sentence; "" when it can."""
         return ""
+
+    def described(self) -> str:
+        """In words: the method, its strength, and the settings that are not its defaults."""
+        values, plain = self.params.model_dump(mode="json"), {f.name: f for f in params_module.fields(self.Params)}
+        told = [
+            f"{plain[name].label.lower()} {_told(value)}"
+            for name, value in values.items()
+            if name == "strength" or value != plain[name].default
+        ]
+        return "; ".join([self.label, *told])
 
     def rerank(self, candidates: TopK, k: int, shelf: Shelf, histories: Histories | None = None) -> TopK:
         """The first k of every list, chosen anew from its candidates.
@@ -89,6 +101,13 @@ class Reranker(ABC):
 
         items: int32 (B, C), -1 padded at the end; relevance: float32 (B, C) in [0, 1], falling along the list, 0 where padded.
         No column twice, no padded column. Rows are independent of each other; it is called with some tens of users at a time."""
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, list | dict):
+        names = [f"{name} {part:g}" for name, part in value.items()] if isinstance(value, dict) else list(map(str, value))
+        return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def scaled(scores: np.ndarray, there: np.ndarray) -> np.ndarray:

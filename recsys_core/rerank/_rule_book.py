@@ -56,9 +56,10 @@ def codes(shelf: Shelf, ids: Sequence[str], rule: str) -> np.ndarray:
     wanted = [str(one).strip() for one in ids]
     found = shelf.train.items.encode(wanted).astype(np.int64)
     if (found < 0).any():
-        missing = wanted[int(np.flatnonzero(found < 0)[0])]
+        missing, n = wanted[int(np.flatnonzero(found < 0)[0])], int((found < 0).sum())
+        more = " is" if n == 1 else f" and {n - 1:,} {'other' if n == 2 else 'others'} are"
         raise BadInput(
-            f"{rule}: {int((found < 0).sum()):,} of {len(wanted):,} items are not in the data, such as '{missing}'.",
+            f"{rule}: item '{missing}'{more} not in the data.",
             _known(missing, shelf.train.items.decode(np.arange(min(50_000, shelf.train.n_items))), "Items"),
         )
     return found

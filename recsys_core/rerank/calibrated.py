@@ -29,6 +29,7 @@ class Calibrated(Reranker):
     summary = "Who reads seven crime novels to three of history gets a list of about that mix, not ten crime novels."
     source = Source("Steck, Calibrated recommendations, RecSys 2018", "https://doi.org/10.1145/3240323.3240372")
     aim = "miscalibration"
+    uses_similarity = True
 
     class Params(Params):
         strength: float = param(

@@ -32,6 +32,7 @@ class DPP(Reranker):
     source = Source(
         "Chen, Zhang & Zhou, Fast greedy MAP inference for determinantal point process, NeurIPS 2018", "https://arxiv.org/abs/1709.05135"
     )
+    uses_similarity = True
 
     class Params(Params):
         strength: float = param(

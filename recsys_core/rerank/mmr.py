@@ -24,6 +24,7 @@ class MMR(Reranker):
     label = "Maximal marginal relevance (MMR)"
     summary = "Passes over items that are too much like those above them; simple and fast."
     source = Source("Carbonell & Goldstein, The use of MMR, diversity-based reranking, SIGIR 1998", "https://doi.org/10.1145/290941.291025")
+    uses_similarity = True
 
     class Params(Params):
         strength: float = param(

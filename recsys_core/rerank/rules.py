@@ -27,6 +27,7 @@ class Rules(Reranker):
     key = "rules"
     label = "Rules of the house"
     summary = "Caps, pinned and blocked items, fresh items first, a smallest share for providers; everything else stays as it was."
+    may_shorten = True
 
     class Params(Params):
         max_per_category: int | None = param(

@@ -30,6 +30,7 @@ class XQuAD(Reranker):
         "Santos, Macdonald & Ounis, Exploiting query reformulations for web search result diversification, WWW 2010",
         "https://doi.org/10.1145/1772690.1772780",
     )
+    uses_similarity = True
 
     class Params(Params):
         strength: float = param(

@@ -107,19 +107,29 @@ class ScorerClient:
         values: Sequence[Sequence[float]] | None = None,
         exclude_seen: bool = True,
         candidates: Sequence[str] | None = None,
+        rerank: dict[str, Any] | None = None,
     ) -> dict[str, Answer]:
-        """run -> lists for users described by their histories (external item ids, oldest first)."""
+        """run -> lists for users described by their histories (external item ids, oldest first). rerank: how they are
+        shaped, {"method", "params", "depth"}."""
         body = {
+            "rerank": rerank,
             "histories": [list(map(str, row)) for row in histories],
             "values": None if values is None else [list(map(float, row)) for row in values],
         }
         return self._lists("recommend_for_history", runs, body, k, exclude_seen, candidates)
 
     def recommend(
-        self, runs: Sequence[str], users: Sequence[str], k: int = 10, *, exclude_seen: bool = True, candidates: Sequence[str] | None = None
+        self,
+        runs: Sequence[str],
+        users: Sequence[str],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: Sequence[str] | None = None,
+        rerank: dict[str, Any] | None = None,
     ) -> dict[str, Answer]:
-        """run -> lists for users of the training set (external ids)."""
-        return self._lists("recommend", runs, {"users": list(map(str, users))}, k, exclude_seen, candidates)
+        """run -> lists for users of the training set (external ids). rerank: how they are shaped, {"method", "params", "depth"}."""
+        return self._lists("recommend", runs, {"users": list(map(str, users)), "rerank": rerank}, k, exclude_seen, candidates)
 
     def similar_items(self, run: str, items: Sequence[str], k: int = 10) -> list[Ranked]:
         """The items most similar to each; raises Unsupported where the model cannot tell."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import BadInput
+from ..store.shaping import Rerank
 
 Id = Annotated[str, Field(max_length=2_000)]
 Count = Annotated[int, Field(ge=1, le=1_000)]
@@ -21,6 +22,7 @@ class _Lists(Request):
     k: Count = 10
     exclude_seen: bool = True
     candidates: Annotated[list[Id], Field(max_length=1_000_000)] | None = None  # only these items may appear
+    rerank: Rerank | None = None  # how the lists are shaped
 
 
 class HistoryRequest(_Lists):

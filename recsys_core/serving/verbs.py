@@ -13,6 +13,7 @@ from ..data.ids import IdMap
 from ..data.topk import TopK
 from ..errors import NotFound, Unsupported, WorkbenchError
 from ..models._base import Recommender
+from ..store.shaping import Shaping
 from .loaded import LoadedModels
 from .requests import ExplainRequest, ExportListsRequest, HistoryRequest, RunsRequest, SimilarRequest, UsersRequest
 
@@ -30,7 +31,11 @@ def recommend_for_history(models: LoadedModels, ask: HistoryRequest) -> dict[str
     def answer(model: Recommender) -> list[dict[str, Any]]:
         items = model.fitted.items
         histories, unknown = encode_histories(items, ask.histories, ask.values)
-        top = model.recommend_for_history(histories, ask.k, exclude_seen=ask.exclude_seen, candidates=_candidates(items, ask.candidates))
+        shaping = _shaping(model, ask)
+        top = model.recommend_for_history(
+            histories, shaping.depth if shaping else ask.k, exclude_seen=ask.exclude_seen, candidates=_candidates(items, ask.candidates)
+        )
+        top = shaping.shaped(top, ask.k, histories) if shaping else top
         return [row | {"unknown": missing} for row, missing in zip(lists(top, items), unknown, strict=True)]
 
     return each_run(models, ask.runs, answer)
@@ -42,7 +47,11 @@ def recommend(models: LoadedModels, ask: UsersRequest) -> dict[str, Any]:
     def answer(model: Recommender) -> list[dict[str, Any]]:
         train = model.fitted
         codes = train.users.encode(ask.users)
-        top = model.recommend(codes, ask.k, exclude_seen=ask.exclude_seen, candidates=_candidates(train.items, ask.candidates))
+        shaping = _shaping(model, ask)
+        top = model.recommend(
+            codes, shaping.depth if shaping else ask.k, exclude_seen=ask.exclude_seen, candidates=_candidates(train.items, ask.candidates)
+        )
+        top = shaping.shaped(top, ask.k, shaping.shelf.histories(codes)) if shaping else top
         unknown = [[user] if code < 0 else [] for user, code in zip(ask.users, codes, strict=True)]
         return [row | {"unknown": missing} for row, missing in zip(lists(top, train.items), unknown, strict=True)]
 
@@ -140,6 +149,11 @@ def lists(top: TopK, items: IdMap) -> list[dict[str, Any]]:
         {"items": names[b, :n].tolist(), "scores": np.nan_to_num(scores[b, :n], posinf=1e30, neginf=-1e30).tolist()}
         for b, n in enumerate(lengths)
     ]
+
+
+def _shaping(model: Recommender, ask: HistoryRequest | UsersRequest) -> Shaping | None:
+    """The method asked for; pinned items only move up where they are among the candidates."""
+    return None if ask.rerank is None else Shaping.make(ask.rerank, model.fitted, ask.k)
 
 
 def _candidates(items: IdMap, wanted: list[str] | None) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from ..models._base import Recommender
 from .audience import Activity, Audience, Filter, allowed_items, audience
 from .entries import ExportEntry, RunEntry
 from .files import clean_name, staged_folder
+from .shaping import Rerank, Shaping, with_table
 from .spreadsheet import safe_frame
 from .workspace import Workspace
 
@@ -37,7 +38,8 @@ class ExportRequest(BaseModel):
     users: external ids, None = all. activity, user_filters: a segment of them. exclude_seen: leave out what
     a user has had; seen: "dataset" = anywhere in the data, held-out part included; "training" = only what the
     model learnt from. allow, deny: external item ids; item_filters: rules on item columns. user_columns,
-    item_columns: columns of the tables to add.
+    item_columns: columns of the tables to add. rerank: how the lists are shaped, after the model and the rules on items:
+    {"method": key of a re-ranker, "params": {…}, "depth": candidates of a list}; None leaves them as the model makes them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +55,7 @@ class ExportRequest(BaseModel):
     item_filters: list[Filter] = []
     user_columns: list[str] = []
     item_columns: list[str] = []
+    rerank: Rerank | None = None
     format: Literal["csv", "parquet"] = "csv"
     name: str = ""
 
@@ -92,6 +95,7 @@ class Plan:
     who: Audience
     allowed: np.ndarray | None
     notes: list[str]
+    shaping: Shaping | None = None
 
     def batches(self) -> Iterator[slice]:
         rows = int(np.clip(SCORE_CELLS // max(1, self.data.n_items), 16, 4096))
@@ -114,7 +118,8 @@ def plan_export(run: RunEntry, request: ExportRequest, *, model: Recommender | N
         notes.append(f"{who.n_unknown:,} of {len(who):,} users are not in the data: they get the most popular items.")
     if who.n_repeated:
         notes.append(f"{who.n_repeated:,} user ids were given more than once and are used once.")
-    return Plan(model, data, request, who, allowed, notes)
+    shaping = None if request.rerank is None else Shaping.make(request.rerank, with_table(model.fitted, data), request.k)
+    return Plan(model, data, request, who, allowed, notes + (shaping.notes if shaping is not None else []), shaping)
 
 
 def preview(
@@ -216,7 +221,10 @@ def _lists(plan: Plan, rows: slice) -> TopK:
         scores[np.repeat(known, np.diff(part.indptr)), part.indices] = -np.inf
     if plan.allowed is not None:
         scores[:, ~plan.allowed] = -np.inf
-    return TopK(codes, *top_k(scores, request.k))
+    if plan.shaping is None:
+        return TopK(codes, *top_k(scores, request.k))
+    histories = replace(plan.shaping.shelf, train=plan.data).histories(codes)
+    return plan.shaping.lists(codes, scores, request.k, histories)
 
 
 def _finish(plan: Plan, top: TopK, rows: slice) -> pd.DataFrame:
@@ -238,7 +246,7 @@ def _finish(plan: Plan, top: TopK, rows: slice) -> pd.DataFrame:
 
 
 def _count_rows(plan: Plan) -> int:
-    """Rows the file will have: k a user, fewer where the allowed items the user has not had run out."""
+    """Rows the file will have: k a user, fewer where the allowed items the user has not had run out (or rules leave lists short)."""
     n_allowed = plan.data.n_items if plan.allowed is None else int(plan.allowed.sum())
     left = np.full(len(plan.who), n_allowed, dtype=np.int64)
     if plan.request.exclude_seen:
