@@ -14,6 +14,7 @@ from recsys_core.params import fields
 
 from . import navigation, state
 from .components import rename_dialog, run_picker
+from .fusion_findings import fusion_findings
 from .home_parts import delete_entry
 from .text import ago, duration, md, number, size
 
@@ -34,8 +35,11 @@ def run_card(runs: Sequence[Any]) -> None:
             f"{size(run.size_bytes)} on disk",
         ]
         st.caption(md(" · ".join(facts)))
+        steps = run.findings.get("steps") or []
         for note in run.notes:
-            st.markdown(f":material/info: {md(note)}")
+            if note not in steps:  # said below, as steps
+                st.markdown(f":material/info: {md(note)}")
+        fusion_findings(run)
         frame = settings_table(run)
         if len(frame):
             st.dataframe(

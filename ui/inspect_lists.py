@@ -12,6 +12,7 @@ from recsys_core.errors import WorkbenchError
 
 from . import state
 from .errors import guarded
+from .fusion_findings import part_titles
 from .inspect_items import Names, attribute_table, described, in_full
 from .text import md, number
 
@@ -83,6 +84,9 @@ def reasons(run: Any, item: str, ask: Mapping[str, Any], names: Names) -> None:
     except WorkbenchError as error:
         st.caption(f":material/help: {md(str(error))}")
         return
+    if why.kind == "models":
+        _shares(run, why)
+        return
     if not why.refs or not why.total:
         st.caption("Nothing in the history speaks for it: it is on the list as what is popular.")
         return
@@ -98,4 +102,18 @@ def reasons(run: Any, item: str, ask: Mapping[str, Any], names: Names) -> None:
     rest = 1 - sum(why.contributions) / why.total
     if why.kind == "history" and why.exact and rest > 0.005:
         st.caption(f"All other items of the history: {rest:.0%}.")
+    st.caption(md(why.method))
+
+
+def _shares(run: Any, why: Any) -> None:
+    """The parts of a fused model: shares of all that was said, for and against, so that they never exceed the whole."""
+    whole = sum(abs(part) for part in why.contributions)
+    if not whole:
+        st.caption("The parts say nothing of it: it is on the list as what is popular.")
+        return
+    st.markdown("How much each part speaks for it")
+    titles = part_titles(run.findings)
+    for label, part in zip(why.refs, why.contributions, strict=True):
+        told = "has no say here" if not part else f"{abs(part) / whole:.0%}{' against it' if part < 0 else ''}"
+        st.progress(max(0.0, part / whole), text=f"{md(titles.get(label, label), 60)} · {told}")
     st.caption(md(why.method))

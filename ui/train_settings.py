@@ -1,4 +1,4 @@
-"""Settings of the chosen models on the Train page: a generated form each, and the parts of a fusion."""
+"""Settings of the chosen models on the Train page: a generated form each; what is about the parts of a fusion, by `fusion_form`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,10 @@ from recsys_core.params import Params, build, fields, preset
 
 from .errors import error_box
 from .forms import params_form, preset_picker
+from .fusion_form import FUSED, fusion_form, is_fused
 from .text import listing, md, number
 from .train_models import Offer, cost_text, expected
-
-FUSION = "weighted"
-RUN = "run:"
-WEIGHTS = {"learn": "Learnt", "equal": "Equal", "by hand": "By hand"}
-WEIGHTS_HELP = "Learnt: found on validation data, never on the test part. Equal: every model counts the same. By hand: you say how much."
+from .train_prefill import filled_form
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ def settings_forms(chosen: Sequence[str], offers: Sequence[Offer], stats: Any, p
     """One expander a model. partners: runs of the same split, which a fusion may use as they are."""
     out: list[Chosen] = []
     by_key = {offer.key: offer for offer in offers}
-    for key in sorted(chosen, key=lambda k: k == FUSION):  # the fusion last: it uses the settings of the others
+    for key in sorted(chosen, key=lambda k: by_key[k].family == FUSED):  # fusions last: they use the settings of the others
         model = registry.get("model", key)
         with st.expander(f"**{md(model.label)}**", expanded=len(chosen) <= 2, key=f"settings-{key}", icon=":material/tune:"):
             out.append(_settings(model, by_key, stats, partners, out, n_folds))
@@ -51,11 +48,13 @@ def _settings(model: Any, offers: dict[str, Offer], stats: Any, partners: Sequen
     if any(f.fast is not None or f.thorough is not None for f in described):
         effort = preset_picker(f"effort-{model.key}")
     values: dict[str, Any] = {}
-    if model.key == FUSION:
-        values = _fusion_form(offers, partners, before)
+    if is_fused(model):
+        values = fusion_form(model, offers, partners, before)
     if described:
-        resolved = _resolved(model, preset(model.Params, effort) | values, stats)
-        own = params_form(model.Params, f"form-{model.key}", effort, values, resolved=resolved, hide=tuple(values))
+        again, filled = filled_form(model.key, effort)
+        start = filled | values
+        resolved = _resolved(model, preset(model.Params, effort) | start, stats)
+        own = params_form(model.Params, f"form-{model.key}{again}", effort, start, resolved=resolved, hide=tuple(values))
         values = own | values
     else:
         st.caption("Nothing to set.")
@@ -117,58 +116,3 @@ def _resolved(model: Any, values: dict[str, Any], stats: Any) -> dict[str, Any]:
         return model(build(model.Params, values, owner=model.label)).resolve(stats).model_dump()
     except WorkbenchError:
         return {}
-
-
-# ---- fusion ----------------------------------------------------------------------------------------
-def _fusion_form(offers: dict[str, Offer], partners: Sequence[Any], before: Sequence[Chosen]) -> dict[str, Any]:
-    """Parts and weights of a weighted fusion, as parameter values."""
-    names = {o.key: f"{o.label} (trained anew)" for o in offers.values() if o.family != "Fused" and not o.why_not}
-    names |= {f"{RUN}{run.id}": f"{run.name} (trained already)" for run in partners if run.model_key != FUSION}
-    default = [key for key in ("ease", "als", "item_knn") if key in names]
-    parts = st.multiselect(
-        "Models to combine",
-        list(names),
-        default=default,
-        format_func=lambda k: names.get(k, str(k)),
-        key="fusion-parts",
-        persist_state="session",
-        help="A result that is trained already on this dataset and split is used as it is; the others are trained as part of this job.",
-    )
-    parts = [part for part in parts if part in names]
-    mode = st.segmented_control(
-        "Weights",
-        list(WEIGHTS),
-        default="learn",
-        required=True,
-        format_func=WEIGHTS.get,
-        key="fusion-weights",
-        persist_state="session",
-        help=WEIGHTS_HELP,
-    )
-    weights: Any = mode or "learn"
-    if mode == "by hand":
-        weights = []
-        with st.grid(3, min_column_width=230, gap="medium"):
-            for part in parts:
-                weights.append(
-                    st.number_input(
-                        f"Weight of {md(names[part].rpartition(' (')[0], 50)}",
-                        min_value=0.0,
-                        value=1.0,
-                        step=0.1,
-                        format="%g",
-                        key=f"fusion-weight-{part}",
-                        persist_state="session",
-                        help="Only the proportions matter: 2, 1, 1 is the same as 50 %, 25 %, 25 %.",
-                    )
-                )
-    shared = {c.key: c for c in before if c.key in parts and c.params is not None}
-    if shared:
-        st.caption(f"{md(listing([c.label for c in shared.values()]))}: trained with the settings chosen above.")
-    part_params = {key: _not_default(c.params) for key, c in shared.items()}
-    return {"models": parts, "weights": weights, "part_params": {key: values for key, values in part_params.items() if values}}
-
-
-def _not_default(params: Params) -> dict[str, Any]:
-    defaults = {f.name: f.default for f in fields(type(params))}
-    return {name: value for name, value in params.model_dump(mode="json").items() if value != defaults[name]}

@@ -216,12 +216,12 @@ def test_fusion_of_a_trained_run_and_a_new_model_with_weights_by_hand(open_page,
     other = train_in_workspace(workspace, TrainSpec.make(dataset=dataset_id, model="popular", seed=1), RunContext(threads=1))
     at = open_page("train", dataset=dataset_id)
     at.checkbox(key="pick-weighted").check().run()
-    parts = at.multiselect(key="fusion-parts")
+    parts = at.multiselect(key="fusion-parts-weighted")
     assert any("trained already" in option for option in parts.options)
     assert sum("trained already" in option for option in parts.options) == 1, f"{other.name} has another seed: not offered"
     parts.set_value(["item_knn", f"run:{run.id}"]).run()
-    at.segmented_control(key="fusion-weights").set_value("by hand").run()
-    at.number_input(key="fusion-weight-item_knn").set_value(3.0).run()
+    at.segmented_control(key="fusion-weights-weighted").set_value("by hand").run()
+    at.number_input(key="fusion-weight-weighted-item_knn").set_value(3.0).run()
     at.button(key="train-chosen").click().run()
     params = JobQueue(workspace).jobs()[0].train_spec.model_params()
     assert params.models == ["item_knn", f"run:{run.id}"] and params.weights == [3.0, 1.0]
