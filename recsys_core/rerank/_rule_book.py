@@ -22,7 +22,8 @@ SHOWN = 8  # names told in an error
 @dataclass(frozen=True)
 class RuleBook:
     """Over all items. blocked: bool (I,). pin: int (I,), place among the pinned, -1 for others. fresh: bool (I,) or None.
-    capped: csr (I, G) of 0 and 1, caps: float (G,), or None. provider: int (I,), -1 = none; least: float (P,), smallest shares."""
+    capped: csr (I, G) of 0 and 1, caps: float (G,), or None. provider: int (I,), -1 = of no provider
+    with a smallest share; least: float (P,), those shares."""
 
     blocked: np.ndarray
     pin: np.ndarray
@@ -31,7 +32,6 @@ class RuleBook:
     caps: np.ndarray | None
     provider: np.ndarray | None
     least: np.ndarray | None
-    providers: list[str]
 
 
 def rule_book(params: Any, shelf: Shelf) -> RuleBook:
@@ -138,9 +138,9 @@ def seconds(values: pd.Series) -> np.ndarray:
     return (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64)
 
 
-def _providers(params: Any, shelf: Shelf) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
+def _providers(params: Any, shelf: Shelf) -> tuple[np.ndarray | None, np.ndarray | None]:
     if not params.provider_min_share and not params.provider_shares:
-        return None, None, []
+        return None, None
     if not params.provider_column:
         raise BadInput("A smallest share needs a provider_column: the column that says whose an item is.", _columns(shelf))
     values = column(shelf, params.provider_column, "provider_column")
@@ -159,7 +159,10 @@ def _providers(params: Any, shelf: Shelf) -> tuple[np.ndarray | None, np.ndarray
             f"The smallest shares of {np.count_nonzero(least):,} providers add up to {least.sum():.0%}; a list has 100 %.",
             "Ask for smaller shares, or for those of some values only (provider_shares).",
         )
-    return code.astype(np.int64), least, [str(name) for name in names]
+    asked = np.flatnonzero(least > 0)  # the others need no book-keeping, however many there are
+    place = np.full(len(names) + 1, -1)
+    place[asked] = np.arange(len(asked))
+    return place[code], least[asked]
 
 
 def _columns(shelf: Shelf) -> str:
