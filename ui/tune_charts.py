@@ -88,7 +88,7 @@ def history(view: View) -> go.Figure:
 def importance(view: View) -> go.Figure:
     """Share of the differences each setting explains, largest first."""
     rows = sorted(view.importance.items(), key=lambda pair: -pair[1])[:10]
-    fig = charts.figure("Share of the differences between trials", "", height=90 + 30 * len(rows))
+    fig = charts.figure("Share of the differences", "", height=90 + 30 * len(rows))
     fig.add_bar(
         x=[share for _, share in rows],
         y=[charts.plain(short(view.label(name), 30)) for name, _ in rows],

@@ -47,12 +47,11 @@ def parallel(view: View, names: Sequence[str]) -> go.Figure:
         fig.add_vline(x=x, line={"color": charts.GRID, "width": 2}, layer="below")
     for x, axis in zip(across, axes, strict=True):
         for at, text in axis.ticks:
-            where = "right" if x == across[-1] else "left"
-            fig.add_annotation(
-                x=x, y=at, text=text, showarrow=False, xanchor=where, xshift=-5 if where == "right" else 5, font={"size": 11}, **_plate()
-            )
+            beyond = {0.0: -12, 1.0: 12}.get(at)  # ends of numbers stand beyond the lines, names of choices on them
+            place = {"yshift": beyond} if beyond else {"xanchor": "left", "xshift": 6}
+            fig.add_annotation(x=x, y=at, text=text, showarrow=False, font={"size": 11}, **place, **_plate())
     fig.update_xaxes(tickvals=across, ticktext=[axis.label for axis in axes], range=[-0.15, len(axes) - 0.85])
-    fig.update_yaxes(visible=False, range=[-0.06, 1.06])
+    fig.update_yaxes(visible=False, range=[-0.14, 1.14])
     return fig
 
 
@@ -108,7 +107,7 @@ def _axis(view: View, name: str, values: Sequence[Any]) -> Axis:
     log = is_log(view, name, values)
     drawn = [math.log10(v) if log else float(v) for v in values]
     ends = (min(drawn), max(drawn))
-    return _number_axis(label, drawn, drawn, [number(10**v if log else v, 2) for v in ends])
+    return _number_axis(label, drawn, drawn, [_brief(10**v if log else v) for v in ends])
 
 
 def _number_axis(label: str, drawn: Sequence[float], span: Sequence[float], ends: Sequence[str]) -> Axis:
@@ -116,6 +115,11 @@ def _number_axis(label: str, drawn: Sequence[float], span: Sequence[float], ends
     if high - low <= 1e-12 * max(1.0, abs(high)):
         return Axis(label, [0.5] * len(drawn), [(0.5, ends[0])])
     return Axis(label, [(v - low) / (high - low) for v in drawn], [(0.0, ends[0]), (1.0, ends[1])])
+
+
+def _brief(value: float) -> str:
+    """Two digits, or whole: there is little room."""
+    return number(value, 2) if abs(value) < 99.5 else f"{value:,.0f}"
 
 
 def _wrapped(label: str) -> str:

@@ -288,5 +288,7 @@ def _takes(entry: Any, model: Any, spec: TuneSpec, fixed: dict[str, Any]) -> str
         return ""
     limits = [seconds * spec.n_trials / spec.workers] if spec.n_trials else []
     limits += [60 * spec.minutes] if spec.minutes else []
+    what = f" for {count(spec.n_trials, 'trial')}" if spec.n_trials and not spec.minutes else ""
     each = f"{size(memory)} of memory" + (" each" if spec.workers > 1 else "")
-    return f":gray[:material/schedule: {md(time_text(min(limits)).capitalize())}, {md(each)}.]"
+    told = time_text(min(limits))
+    return f":gray[:material/schedule: {md(told[:1].upper() + told[1:] + what)}, {md(each)}.]"

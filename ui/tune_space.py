@@ -53,7 +53,7 @@ def _row(model_key: str, row: Row, field: ParamField, out: dict[str, list[Any]])
     key = f"tune-space/{model_key}/{row['name']}"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=key.replace("/", "-")):
         with st.container(width=300, gap=None):
-            about = " ".join(filter(None, [field.help, BY_RATIO if row["scale"] == "log" else ""]))
+            about = " ".join(filter(None, [field.help, _limits(row, field), BY_RATIO if row["scale"] == "log" else ""]))
             on = st.checkbox(md(row["label"]), value=bool(row["searched"]), key=f"{key}/on", help=about or None, persist_state="session")
             st.caption(f"Default: {md(_default(row, field))}")
         values = _values(row, key, not on) if row["values"] else _range(row, field, key, not on)
@@ -64,6 +64,10 @@ def _row(model_key: str, row: Row, field: ParamField, out: dict[str, list[Any]])
 def _default(row: Row, field: ParamField) -> str:
     told = plain(row["default"])
     return f"{told}, chosen for this data" if field.auto and field.default == "auto" and row["default"] != "auto" else told
+
+
+def _limits(row: Row, field: ParamField) -> str:
+    return "" if row["values"] else f"Usual range: {number(row['low'])} to {number(row['high'])}. Allowed: {field.rule}."
 
 
 def _values(row: Row, key: str, off: bool) -> list[Any]:
@@ -101,7 +105,6 @@ def _range(row: Row, field: ParamField, key: str, off: bool) -> list[Any]:
             disabled=off,
             width=140,
             persist_state="session",
-            help=f"Usual range: {number(row['low'])} to {number(row['high'])}. Allowed: {field.rule}.",
         )
         ends.append(kind(row[end]) if value is None else value)
     return ends

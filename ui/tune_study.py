@@ -11,7 +11,7 @@ from recsys_core.errors import NotFound, WorkbenchError
 from recsys_core.evaluation import metric_label
 
 from . import charts, state, tune_charts, tune_parallel
-from .components import download, empty_state
+from .components import download, empty_state, warnings_box
 from .errors import guarded
 from .jobs import job_list
 from .text import count, duration, listing, md, share
@@ -78,11 +78,7 @@ def _found(view: View, live: bool) -> None:
         empty_state("No trial has a result", "Every trial failed or was stopped; the reasons are below.", key="no-result")
     else:
         st.caption(":material/hourglass_top: No trial is done yet. Charts begin when the first is.")
-    for note in view.notes:
-        st.caption(f":material/info: {md(note)}")
-    told = failures(view.trials)
-    if told:
-        st.warning("\n".join(f"- {md(sentence, 400)}" for sentence in told), icon=":material/warning:")
+    warnings_box(failures(view.trials))
     if view.complete:
         _charts(view)
     _table(view)
@@ -215,6 +211,8 @@ def _table(view: View) -> None:
             st.subheader("Trials", anchor=False, width="stretch")
             download("Download as CSV", lambda: table_csv(view), "trials.csv", key=f"tune-csv-{view.id}")
         st.caption(f"{md(view.tally())}. Tick a trial to look at its settings above, and to train with them.")
+        if view.notes:
+            st.caption(md(" ".join(view.notes)))
         st.dataframe(
             frame,
             key=key,
