@@ -9,7 +9,8 @@ from ui.compare_choice import choice_card
 from ui.compare_data import differences_to, groups_of
 from ui.compare_run import run_card
 from ui.compare_table import download_table, headline, leaderboard, show_table
-from ui.compare_views import View, tabs
+from ui.compare_tabs import tabs
+from ui.compare_views import View
 from ui.components import dataset_picker, empty_state, page_header, protocol_card
 from ui.jobs import job_list, live_jobs
 
@@ -17,7 +18,8 @@ page_header("Compare", "Which recommender is best on your data, and at what.")
 dataset_id = dataset_picker(need="There is nothing to compare yet: bring in a file first, or try the sample data on Home.")
 if not dataset_id:
     st.stop()
-groups = {group.split_id: group for group in groups_of(state.workspace().runs(dataset_id))}
+all_runs = state.workspace().runs(dataset_id)
+groups = {group.split_id: group for group in groups_of(all_runs)}
 live = live_jobs(dataset=dataset_id, kinds=("train",))
 if live and not groups:
     st.subheader("Training under way", anchor=False)
@@ -43,7 +45,7 @@ with st.container(border=True, key="leaderboard"):
         protocol_card(card_facts(card), card.get("notes", []))
 with st.container(border=True, key="charts"):
     looking = looks({run.id: run.name for run in runs}, {run.id: group.position(run.id) for run in group.runs})
-    tabs(View(group, runs, looking, name))
+    tabs(View(group, runs, looking, name, baseline, all_runs))
 run_card(runs)
 if live:  # at the end, so that nothing moves when a job ends
     st.subheader("Training under way", anchor=False)

@@ -16,8 +16,8 @@ log = logging.getLogger("workbench.ui")
 # What pages need, imported before the first visitor (never torch, implicit or scikit-learn).
 WARM = (
     *("pandas", "pyarrow.parquet", "plotly.graph_objects", "scipy.sparse", "scipy.special", "recsys_core.evaluation"),
-    *("ui.components", "ui.charts", "ui.forms", "ui.jobs", "ui.train_submit", "ui.compare_views", "ui.compare_table"),
-    *("recsys_core.tuning", "ui.tune_setup", "ui.tune_study"),
+    *("ui.components", "ui.charts", "ui.forms", "ui.jobs", "ui.train_submit", "ui.compare_tabs", "ui.compare_table"),
+    *("recsys_core.tuning", "ui.tune_setup", "ui.tune_study", "ui.diversity_work"),
 )
 
 
@@ -29,7 +29,7 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     from recsys_core import registry
     from ui import state
 
-    for kind in ("model", "metric", "splitter"):
+    for kind in ("model", "metric", "splitter", "reranker"):
         registry.all_of(kind)
     dispatcher = state.dispatcher()
     threading.Thread(target=_warm_scorer, args=(state.scorer(),), name="warm-scorer", daemon=True).start()

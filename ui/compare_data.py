@@ -17,14 +17,11 @@ from recsys_core import registry
 from recsys_core.errors import NotFound, WorkbenchError
 from recsys_core.evaluation import (
     Difference,
-    by_popularity,
-    by_segment,
     differences,
     exposure,
     full_curve,
     lorenz,
     overlap_matrix,
-    user_segments,
 )
 
 from . import state
@@ -158,7 +155,7 @@ def _differences(folder: str, run_ids: tuple[str, ...], baseline: str, name: str
     with_it = {run_id: frame for run_id, frame in frames.items() if name in frame}
     if baseline not in with_it or len(with_it) < 2:
         return {}
-    return {found.name_b: found for found in differences(with_it, baseline, [name])}
+    return {found.name_b: found for found in differences(with_it, baseline, [name], wilcoxon=False)}
 
 
 def differences_to(runs: Sequence[Any], baseline: Any, name: str) -> dict[str, Difference]:
@@ -193,37 +190,6 @@ def curve_of(group: Group, run: Any, key: str) -> pd.DataFrame:
     if not stored or cls is None or cls.kind != "accuracy" or run.folds:
         return pd.DataFrame({"k": stored, "value": [figure_of(run, f"{key}@{k}")[0] for k in stored]})
     return _curve(str(state.root()), run.id, group.split_id, group.runs[0].id, key, stored[-1])
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _activity(folder: str, run_id: str, split_id: str, judge: str, name: str) -> pd.DataFrame:
-    train, holdout = _judged(folder, split_id, judge)
-    frame = _per_user(folder, run_id)
-    seen = holdout.given.matrix("seen") if holdout.given is not None else train.matrix("seen")
-    return by_segment(frame, user_segments(np.diff(seen.indptr), frame.index.to_numpy()), [name])
-
-
-def by_activity(group: Group, run: Any, name: str) -> pd.DataFrame:
-    """Rows segment, n_users, mean, low, high: light, medium and heavy users."""
-    if name not in _per_user(str(state.root()), run.id):
-        return pd.DataFrame()
-    return _activity(str(state.root()), run.id, group.split_id, group.runs[0].id, name)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _popularity(folder: str, run_id: str, split_id: str, judge: str, k: int) -> pd.DataFrame:
-    train, holdout = _judged(folder, split_id, judge)
-    top = _topk(folder, run_id)
-    rows = np.searchsorted(top.users, holdout.users) if np.array_equal(top.users, np.sort(top.users)) else None
-    if rows is None or not np.array_equal(top.users[np.minimum(rows, len(top) - 1)], holdout.users):
-        order = np.argsort(top.users, kind="stable")
-        rows = order[np.searchsorted(top.users[order], holdout.users)]
-    return by_popularity(top.items[rows], holdout.relevant, train.item_counts, k)
-
-
-def by_item_popularity(group: Group, run: Any, k: int) -> pd.DataFrame:
-    """Rows head, mid, tail: recall and share of the places in the lists."""
-    return _popularity(str(state.root()), run.id, group.split_id, group.runs[0].id, k)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

@@ -18,8 +18,8 @@ from .text import md, number, score, size
 
 BESIDE = ("ndcg", "recall", "precision", "hit_rate", "mrr", "coverage", "novelty", "intra_list_diversity", "rmse")
 VERDICT_HELP = (
-    "Both are measured on the same users. A verdict is given only when the 95 % interval of the difference does not hold 0; "
-    "otherwise the difference may be chance."
+    "Both are measured on the same users. A verdict is given only when the 95 % interval of the difference does not hold 0 and a "
+    "paired t-test, corrected for how many are compared (Holm), agrees; otherwise the difference may be chance."
 )
 
 

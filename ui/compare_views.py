@@ -1,8 +1,8 @@
-"""The charts of the Compare page, one tab a question; only the open one is drawn."""
+"""The charts of the Compare page about one figure a result; compare_tabs.py holds the tabs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,6 @@ from . import charts, compare_charts
 from .compare_charts import Look
 from .compare_data import (
     Group,
-    by_activity,
-    by_item_popularity,
     curve_of,
     exposure_curve,
     figure_of,
@@ -25,7 +23,6 @@ from .compare_data import (
     metrics_of,
     overlap,
 )
-from .errors import guard
 from .text import count, duration, listing, md, share, size
 
 DRAWN = 10  # lines in one figure; more cannot be told apart
@@ -33,12 +30,14 @@ DRAWN = 10  # lines in one figure; more cannot be told apart
 
 @dataclass(frozen=True)
 class View:
-    """What is compared: the chosen runs, best first, and one measure ("ndcg@20")."""
+    """What is compared: the chosen runs, best first, and one measure ("ndcg@20"). all_runs: of the dataset, whatever the split."""
 
     group: Group
     runs: Sequence[Any]
     looks: dict[str, Look]
     name: str
+    baseline: Any = None
+    all_runs: Sequence[Any] = ()
 
     @property
     def key(self) -> str:
@@ -61,22 +60,6 @@ class View:
         if len(self.runs) > DRAWN:
             st.caption(f"Only the {DRAWN} best of {len(self.runs)} are drawn; choose fewer results above to see others.")
         return self.runs[:DRAWN]
-
-
-def tabs(view: View) -> None:
-    drawn: dict[str, Callable[[View], None]] = {
-        "List length": list_length,
-        "Beyond accuracy": beyond_accuracy,
-        "For whom": for_whom,
-        "Exposure": exposed,
-        "Overlap": overlapping,
-        "Training": training,
-        "Time and memory": cost,
-    }
-    for tab, draw in zip(st.tabs(list(drawn), key="chart", on_change="rerun", bind="query-params"), drawn.values(), strict=True):
-        if tab.open:
-            with tab, guard():
-                draw(view)
 
 
 def list_length(view: View) -> None:
@@ -137,69 +120,16 @@ def beyond_accuracy(view: View) -> None:
     label = metric_label(other_name)
     who = f"{listing(names, 4)} {'is' if len(names) == 1 else 'are'} not beaten on both"
     title = f"What does accuracy cost in {md(metric_label(other).lower())}? {who}"
-    fig = compare_charts.trade_off([(view.look(run), x, y) for run, x, y in points], _axis(view.name), _axis(other_name), front)
+    fig = compare_charts.trade_off([(view.look(run), x, y) for run, x, y in points], axis_of(view.name), axis_of(other_name), front)
     note = f"{md(label)}: {md(cls.help)} Filled and joined: the Pareto front, not beaten by any other on both."
     charts.show(fig, title, key=f"trade-{other}", note=note)
 
 
-def _axis(name: str) -> str:
+def axis_of(name: str) -> str:
+    """The name of an axis: the measure with its unit, and which way is better where it is not up."""
     cls = metric_class(name)
     unit = f", {cls.unit}" if cls is not None and cls.unit else ""
     return f"{metric_label(name)}{unit}" + ("" if higher_is_better(name) else " (lower is better)")
-
-
-def for_whom(view: View) -> None:
-    """By user activity and by item popularity."""
-    served = [(run, frame) for run in view.runs if len(frame := by_activity(view.group, run, view.name))]
-    if served:
-        segments = list(dict.fromkeys(str(s) for _, frame in served for s in frame["segment"]))
-        by_run = {run.id: frame.assign(segment=frame["segment"].astype(str)).set_index("segment") for run, frame in served}
-        groups = {
-            s: tuple([float(by_run[run.id][part].get(s, np.nan)) for run, _ in served] for part in ("mean", "low", "high"))
-            for s in segments
-        }
-        best = {s: served[_best(groups[s][0], higher_is_better(view.name))][0] for s in segments}
-        title = f"Who is served well? {_leaders(best, view)}"
-        note = "Users by how many items they have in training, a third each. Lines: 95 % intervals."
-        charts.show(compare_charts.dots([view.look(run) for run, _ in served], groups, _axis(view.name)), title, key="activity", note=note)
-    else:
-        st.caption(f"{md(view.label)} has no value for each user, so it cannot be split by kind of user. Choose another measure above.")
-    popularity = [(run, by_item_popularity(view.group, run, view.k).set_index("segment")) for run in view.runs]
-    first = popularity[0][1]
-    names = {"head": "Popular items", "mid": "In between", "tail": "Rare items"}
-    groups = {
-        f"{names[s]} ({first['n_items'][s]:,})": ([float(f["recall"][s]) for _, f in popularity], None, None)
-        for s in names
-        if s in first.index
-    }
-    tails = [float(frame["recall"].get("tail", np.nan)) for _, frame in popularity]
-    finder = f" {md(view.look(popularity[_best(tails, True)][0]).name)} finds most of the rare ones" if np.isfinite(tails).any() else ""
-    note = (
-        f"Share of the held-out interactions found in the first {view.k}, by the item's popularity in training: popular items make half of "
-        "all interactions, rare ones the last fifth. In brackets: how many items."
-    )
-    charts.show(
-        compare_charts.dots([view.look(run) for run, _ in popularity], groups, f"Found within {view.k}"),
-        f"Which items are found?{finder}",
-        key="popularity",
-        note=note,
-    )
-
-
-def _best(values: Sequence[float], higher: bool) -> int:
-    return int(np.nanargmax(values) if higher else np.nanargmin(values)) if np.isfinite(values).any() else 0
-
-
-def _leaders(best: dict[str, Any], view: View) -> str:
-    """{"light (1–9 items)": run, …} -> "EASE is ahead for light and medium users, ALS for heavy users"."""
-    led: dict[str, list[str]] = {}
-    for segment, run in best.items():
-        led.setdefault(run.id, []).append(md(segment.partition(" (")[0]))
-    parts = []
-    for run_id, segments in led.items():
-        who = "all kinds of" if len(led) == 1 and len(best) > 1 else listing(segments)
-        parts.append(f"{md(view.looks[run_id].name)}{'' if parts else ' is ahead'} for {who} users")
-    return ", ".join(parts)
 
 
 def exposed(view: View) -> None:
@@ -273,7 +203,7 @@ def cost(view: View) -> None:
     if len(timed) > 1:
         front = np.flatnonzero(pareto_front(np.array([[t[1], t[2]] for t in timed]), [False, higher_is_better(view.name)])).tolist()
         fig = compare_charts.trade_off(
-            [(view.look(r), np.log10(max(s, 0.01)), v) for r, s, v in timed], "Training time", _axis(view.name), front
+            [(view.look(r), np.log10(max(s, 0.01)), v) for r, s, v in timed], "Training time", axis_of(view.name), front
         )
         ticks = [0.01, 0.1, 1, 10, 60, 600, 3600, 36000]
         fig.update_xaxes(

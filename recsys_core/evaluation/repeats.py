@@ -50,7 +50,8 @@ class Repeat:
 
     @property
     def name(self) -> str:
-        return str(self.runs[0].name)
+        """The plainest of their names: "ALS" of "ALS", "ALS (2)" and "ALS (3)"."""
+        return min((str(run.name) for run in self.runs), key=lambda name: (len(name), name))
 
     @property
     def ids(self) -> list[str]:

@@ -13,16 +13,16 @@ import pytest
 
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import from_frame
-from recsys_core.evaluation import compare
+from recsys_core.evaluation import differences
 from recsys_core.jobs import JobQueue, TrainSpec
 from recsys_core.jobs.training import train_in_workspace
 from recsys_core.store import RunEntry, Workspace
 from ui import compare_charts
 from ui.compare_data import Group, figure_of, groups_of, metrics_of, ranked
 from ui.compare_run import settings_table
+from ui.compare_segments import _leaders
 from ui.compare_table import leaderboard, table_csv, verdict
 from ui.compare_training import measures, validated
-from ui.compare_views import _leaders
 
 TABS = ("List length", "Beyond accuracy", "For whom", "Exposure", "Overlap", "Training", "Time and memory")
 
@@ -91,14 +91,17 @@ def test_table_is_ranked_and_its_verdicts_are_those_of_the_paired_test(open_page
     best = max(group.runs, key=lambda run: run.metrics["ndcg@10"]["mean"])
     assert table["value"].is_monotonic_decreasing and table["name"][0] == best.name
     base = next(run for run in group.runs if run.model_key == "popular")
+    paired_to = {
+        d.name_b: d for d in differences({base.id: base.per_user()} | {run.id: run.per_user() for run in group.runs}, base.id, ["ndcg@10"])
+    }
     for run in group.runs:
         row = table.set_index("name").loc[run.name]
         if run.id == base.id:
             assert row["verdict"] == "Baseline"
             continue
-        paired = compare(base.per_user(), run.per_user(), "ndcg@10", names=(base.name, run.name))
+        paired = paired_to[run.id]
         assert row["difference"] == pytest.approx(100 * paired.difference / paired.mean_a)
-        assert row["verdict"] == ("No clear difference" if not paired.clear else "Better" if paired.better == run.name else "Worse")
+        assert row["verdict"] == ("No clear difference" if not paired.clear else "Better" if paired.better == run.id else "Worse")
         assert row["verdict"] == verdict(paired)
     assert "has the highest NDCG" in text_of(at)
     assert "\\*bold\\*" in text_of(at), "names are untrusted: Markdown in them is escaped"
@@ -316,10 +319,10 @@ def test_leaders_are_said_once() -> None:
         looks = compare_charts.looks({"a": "EASE", "b": "ALS"}, {"a": 0, "b": 1})
 
     a, b = _run("a", {}), _run("b", {})
-    assert (
-        _leaders({"light (1)": a, "medium (2)": a, "heavy (3)": b}, View) == "EASE is ahead for light and medium users, ALS for heavy users"
-    )
-    assert _leaders({"light (1)": a, "heavy (3)": a}, View) == "EASE is ahead for all kinds of users"
+    three = {"light users": a, "medium users": a, "heavy users": b}
+    assert _leaders(three, View) == "EASE is ahead for light users and medium users; ALS for heavy users"
+    assert _leaders({"light users": a, "heavy users": a}, View) == "EASE is ahead for all of them"
+    assert _leaders({"rare items": a, "popular items": b}, View, "finds most of") == "EASE finds most of rare items; ALS of popular items"
 
 
 def test_training_curve_is_that_of_the_phase_with_validation() -> None:
