@@ -23,7 +23,7 @@ class DPP(Reranker):
     log q to every gain and nothing else: the same choices, no overflow at small s. Similarities are .9 · cosine + .1 on
     the diagonal, else twenty categories could tell only twenty items apart. Vectorised over users.
     Shapes: items (B, C) -> columns (B, k). Cost: k · B · C · (D + k / 2) multiplications, B · C · k numbers for tens of
-    users at a time; 6,000 users × 200 candidates × 64 numbers -> 20: 0.7 s on one thread.
+    users at a time; 6,000 users × 200 candidates × 64 numbers -> 20: 0.4 s on one thread, 40 MB.
     """
 
     key = "dpp"
