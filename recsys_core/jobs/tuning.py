@@ -145,7 +145,7 @@ def _search(folder: Path, spec: TuneSpec, space: Space, task: Any, board: Board)
 
     who = identity(os.getpid())
     search = Search(folder, space, task, spec.sampler, spec.pruner, spec.train.seed, who, lambda w: bool(w) and is_alive(w))
-    search.tell = lambda: board.write(search)
+    search.tell = lambda at_once: board.write(search, at_once=at_once)
     return search
 
 

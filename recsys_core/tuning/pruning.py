@@ -53,8 +53,10 @@ def tells_of(metric: str, objective: Objective) -> int:
 class Watch:
     """Listens to one fit: keeps its curve, tells the pruner, ends it when told to or when the time is up.
 
-    trial: None where nothing may be ended early (two objectives, the first trial, a fusion, whose parts report passes of their
-    own); the curve is kept all the same where `single` says that the passes are those of one fit.
+    trial: what passes are reported to; None with two objectives, for which Optuna has no pruning. single: whether passes are those
+    of one fit; of a fusion, whose parts report passes of their own, none is heard. A network that learns in phases (its
+    stages are named "phase: training") is not ended early either, as its first phase does not tell how good the last will be; the
+    curve is that of the last phase.
     """
 
     objective: Objective
@@ -65,6 +67,12 @@ class Watch:
     on_epoch: Callable[[list[dict[str, float]]], None] | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
     metric: str = ""
+    stage: str = ""
+
+    @property
+    def reported(self) -> bool:
+        """Whether Optuna keeps the curve; else it is ours to keep."""
+        return self.trial is not None and ":" not in self.stage
 
     def context(self, ctx: RunContext) -> RunContext:
         """`ctx` as the fit gets it: without a folder, so that trials leave no checkpoints behind."""
@@ -89,12 +97,17 @@ class Watch:
             best = max(fitting, key=fitting.__getitem__)
             self.metric = best if fitting[best] else ""
         value: Any = step.metrics.get(self.metric)
-        if value is None or (self.curve and step.epoch <= self.curve[-1]["epoch"]):
+        if value is None:
+            return
+        if step.stage != self.stage:
+            self.stage = step.stage
+            self.curve.clear()
+        if self.curve and step.epoch <= self.curve[-1]["epoch"]:
             return
         self.curve.append({"epoch": int(step.epoch), "value": float(value)})
-        if self.trial is not None:
+        if self.reported:
             self.trial.report(float(value), int(step.epoch))
         if self.on_epoch is not None:
             self.on_epoch(self.curve)
-        if self.trial is not None and self.may_prune and self.trial.should_prune():
+        if self.reported and self.may_prune and self.trial.should_prune():
             raise optuna.TrialPruned(f"After {step.epoch} passes it was behind the other trials.")

@@ -205,12 +205,13 @@ def is_main(f: ParamField) -> bool:
 
 
 # ---- one parameter -------------------------------------------------------------------------------
-def _declared(f: ParamField, start: Params) -> Dimension:
-    """The range of the declaration, wide enough for the default where its scale allows; or the choices."""
+def _declared(f: ParamField, start: Params, low: float | None = None, high: float | None = None) -> Dimension:
+    """The range of the declaration (or low to high), wide enough for the default where its scale allows; or the choices."""
     value = getattr(start, f.name)
     if f.kind in ("choice", "bool"):
         return Dimension(f.name, f.label, "choice", value, values=(False, True) if f.kind == "bool" else f.choices)
-    low, high, scale = f.tune
+    low, high, scale = (f.tune[0] if low is None else low), (f.tune[1] if high is None else high), f.tune[2]
+    scale = scale if low > 0 else "linear"
     if isinstance(value, int | float) and not isinstance(value, bool) and (scale == "linear" or value > 0):
         low, high = min(low, value), max(high, value)
     cast = int if f.kind == "int" else float
@@ -234,6 +235,8 @@ def _given(model: Any, f: ParamField, values: list[Any], start: Params) -> Dimen
         if low >= high:
             raise ParamError(f"The range of {f.name} must go from low to high; got {low:g} to {high:g}.")
         declared = f.tune[2] if f.tune else "log" if low > 0 and high / low >= WIDE else "linear"
+        if f.tune and low <= f.tune[0] and high >= f.tune[1]:  # the declared range, or more: the default belongs to it
+            return _declared(f, start, low, high)
         return Dimension(f.name, f.label, f.kind, now, low, high, "log" if declared == "log" and low > 0 else "linear")
     distinct = [v for n, v in enumerate(read) if not any(v == w and type(v) is type(w) for w in read[:n])]
     return Dimension(f.name, f.label, "choice", now, values=tuple(distinct))

@@ -32,6 +32,7 @@ NAME = "study"
 STARTUP = 8  # trials drawn at random before the sampler has something to learn from
 DRAWS = 50  # how often a point that was tried already, or cannot be, is drawn again
 DEATHS = 2  # processes a point may cost before it is left alone
+CURVE_SECONDS = 2.0  # between two writings of a curve that Optuna does not keep
 HOPELESS = 3  # trials that fail before any succeeds: the search ends with their reason
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -41,7 +42,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Search:
     """folder: where journal.log is. who: what this process is known by; alive(who): whether one that was noted still runs.
 
-    tell(): called after every change worth showing. seed: of the points that are tried.
+    tell(at_once): called when there is something to show: a trial that began (at once), or a pass that ended. seed: of the points
+    that are tried.
     """
 
     folder: Path
@@ -52,7 +54,7 @@ class Search:
     seed: int
     who: dict[str, Any] = field(default_factory=dict)
     alive: Callable[[dict[str, Any]], bool] = bool
-    tell: Callable[[], None] = lambda: None
+    tell: Callable[[bool], None] = lambda at_once: None
 
     def __post_init__(self) -> None:
         journal = Journal(self.folder / "journal.log")
@@ -160,13 +162,13 @@ class Search:
         watch = self._watch(trial, until)
 
         def on_epoch(curve: list[dict[str, float]]) -> None:
-            if watch.trial is None and time.monotonic() - last[0] > 2:
+            if not watch.reported and time.monotonic() - last[0] > CURVE_SECONDS:
                 last[0] = time.monotonic()
                 trial.set_user_attr(CURVE, curve)
-            self.tell()
+            self.tell(False)
 
         watch.on_epoch = on_epoch
-        self.tell()
+        self.tell(True)
         state, values, end = TrialState.FAIL, None, {}
         try:
             point = trial.user_attrs[POINT]["params"]
@@ -188,10 +190,8 @@ class Search:
             traceback.print_exc()
             end = {"reason": f"It stopped with an unexpected error ({type(error).__name__}: {str(error)[:200]})."}
         finally:
-            if watch.curve and watch.trial is None:
-                trial.set_user_attr(CURVE, watch.curve)
-            self._finish(trial.number, state, end | {"seconds": time.monotonic() - started}, values)
-            self.tell()
+            curve = watch.curve if watch.curve and not watch.reported else None
+            self._finish(trial.number, state, end | {"seconds": time.monotonic() - started}, values, curve)
 
     def _watch(self, trial: optuna.Trial, until: float | None) -> Watch:
         single = self.space.model.family != "Fused"
@@ -200,29 +200,33 @@ class Search:
             self.objectives[0], trial if len(self.objectives) == 1 and single else None, single, prunes and trial.number > 0, until
         )
 
-    def _finish(self, number: int, state: TrialState, end: dict[str, Any], values: list[float] | None = None) -> None:
+    def _finish(
+        self, number: int, state: TrialState, end: dict[str, Any], values: list[float] | None = None, curve: list[Any] | None = None
+    ) -> None:
         """Write down how a trial ended, unless another process gave it up meanwhile."""
         with self.lock:
             frozen = self.trials()[number]
             if frozen.state.is_finished():
                 return
-            self.study._storage.set_trial_user_attr(frozen._trial_id, END, end)
+            for name, value in ({END: end} | ({CURVE: curve} if curve else {})).items():
+                self.study._storage.set_trial_user_attr(frozen._trial_id, name, value)
             self.study.tell(number, values if state == TrialState.COMPLETE else None, state=state)
 
     # ---- all of them -----------------------------------------------------------------------------
     def loop(self, n_trials: int, ctx: RunContext, until: float | None = None) -> None:
         """Trials until the budget is used up. Raises Unsupported when none can succeed."""
-        while not self._too_late(until):
-            ctx.check()
-            self.require_hope()
-            trial = self.next(n_trials)
-            if trial is None:
-                return
-            try:
+        try:
+            while not self._too_late(until):
+                ctx.check()
+                self.require_hope()
+                trial = self.next(n_trials)
+                if trial is None:
+                    return
                 self.run(trial, ctx, until)
-            except TimeUp:
-                return
-        self.require_hope()
+        except TimeUp:
+            return
+        finally:
+            self.tell(True)
 
     def require_hope(self) -> None:
         """Raise Unsupported, with the reason of the first, when the first trials all failed by themselves."""
