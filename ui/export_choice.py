@@ -18,6 +18,7 @@ from . import state
 from .compare_data import groups_of, ranked
 from .components import card
 from .export_ids import id_list_input
+from .export_shape import shape_card
 from .inspect_data import served_measure
 from .inspect_items import item_names
 from .text import count, md, score, short
@@ -29,14 +30,15 @@ MOST_VALUES = 300
 
 
 def request_form(dataset_id: str, run: Any) -> ExportRequest | None:
-    """The three cards; None while something is missing (it is said where)."""
+    """The four cards; None while something is missing (it is said where)."""
     data = state.dataset(dataset_id)
     whom = _whom(dataset_id, data)
     what = _what(dataset_id, data)
+    right, shape = shape_card(dataset_id, run)
     columns = _columns(dataset_id, data, run)
-    if whom is None:
+    if whom is None or not right:
         return None
-    return ExportRequest.make(**whom, **what, **columns)
+    return ExportRequest.make(**whom, **what, **columns, **({"rerank": shape} if shape else {}))
 
 
 # ---- for whom ----------------------------------------------------------------------------------------
@@ -87,8 +89,9 @@ def _from_list(dataset_id: str, data: Any) -> dict[str, Any] | None:
 def _what(dataset_id: str, data: Any) -> dict[str, Any]:
     with card("Which items"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.session_state.setdefault("export-k", 10)  # Diversity may have said another length
             k = st.number_input(
-                "Items per user", 1, 1000, 10, key="export-k", width=160, help="Length of each list. Shorter where fewer items are left."
+                "Items per user", 1, 1000, key="export-k", width=160, help="Length of each list. Shorter where fewer items are left."
             )
             repeat = st.toggle(
                 "Leave out what a user already had", value=True, key="export-exclude",

@@ -1,0 +1,34 @@
+"""The Diversity page below its pickers: one fragment, so that a move of the slider redraws only this."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from .diversity_controls import controls
+from .diversity_curve import curve_card, methods_card, points_of, provenance
+from .diversity_data import Bench
+from .diversity_lists import users_card
+from .errors import guarded
+
+
+def work(dataset_id: str, run: Any, of: Bench) -> None:
+    """Controls, curve, three users, all methods."""
+
+    @st.fragment(key="diversity-work")
+    @guarded
+    def draw() -> None:
+        left, right = st.columns([2, 3], gap="medium")
+        with left, st.container(border=True, key="diversity-controls"):
+            choice = controls(of)
+            if choice is None:
+                return
+            points, kept = points_of(of, choice)
+            provenance(run, of, choice, kept)
+        with right:
+            curve_card(run, of, choice, points)
+        users_card(dataset_id, of, choice)
+        methods_card(run, of, choice)
+
+    draw()
