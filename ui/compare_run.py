@@ -14,7 +14,7 @@ from recsys_core.params import fields
 
 from . import navigation, state
 from .components import rename_dialog, run_picker
-from .fusion_findings import fusion_findings
+from .fusion_findings import RUN, fusion_findings, title_of
 from .home_parts import delete_entry
 from .text import ago, duration, md, number, size
 
@@ -87,8 +87,10 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return number(value, 4)
+    if isinstance(value, str) and value.startswith(RUN):
+        return title_of(value)
     if isinstance(value, list):
         return ", ".join(_text(part) for part in value)
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {_text(part)}" for name, part in value.items()) or "defaults"
+        return "; ".join(f"{_text(name)}: {_text(part)}" for name, part in value.items()) or "defaults"
     return str(value)

@@ -40,12 +40,17 @@ def part_titles(found: Mapping[str, Any]) -> dict[str, str]:
     out: dict[str, str] = {}
     for part in found.get("parts") or []:
         label, name = str(part["label"]), str(part.get("name", ""))
-        try:
-            title = state.workspace().run(name.removeprefix(RUN)).name if name.startswith(RUN) else label
-        except WorkbenchError:  # deleted since
-            title = label
+        title = title_of(name, label) if name.startswith(RUN) else label
         out[label] = label if short(title, LONGEST) in {short(t, LONGEST) for t in out.values()} else title
     return out
+
+
+def title_of(part: str, otherwise: str = "") -> str:
+    """The name of the result "run:<id>"; where it is deleted, `otherwise` or the id itself."""
+    try:
+        return state.workspace().run(part.removeprefix(RUN)).name
+    except WorkbenchError:
+        return otherwise or part
 
 
 def _steps(steps: Sequence[str]) -> None:
@@ -64,8 +69,9 @@ def _weights(parts: Sequence[Mapping[str, Any]], names: Sequence[str], found: Ma
         st.markdown(f":material/balance: {md(listing(names, 12))} count the same.")
     else:
         fig = charts.bars(_cut(names), [100 * weight for weight in weights], "Share of the say, %", digits=".0f")
-        fig.update_traces(marker_color=[charts.series_color(n) for n in range(len(names))], text=[f"{w:.0%}" for w in weights])
-        fig.update_traces(textposition="auto", cliponaxis=False)
+        fig.update_traces(text=[f"{100 * weight:.0f} %" for weight in weights], textposition="auto", cliponaxis=False)
+        if "gates" in found:  # the colours of the chart beside it
+            fig.update_traces(marker_color=[charts.series_color(n) for n in range(len(names))])
         _show(fig, "What each part counts", key=f"weights-{key}")
 
 
@@ -73,7 +79,6 @@ def _alone(parts: Sequence[Mapping[str, Any]], names: Sequence[str], key: str) -
     """How good each part is by itself, where the fusion measured it."""
     if len(parts) > 1 and all("alone" in part for part in parts):
         fig = charts.bars(_cut(names), [float(part["alone"]) for part in parts], "NDCG@20 on held-out users")
-        fig.update_traces(marker_color=[charts.series_color(n) for n in range(len(names))])
         _show(fig, "How good is each part by itself?", key=f"alone-{key}", note="Measured on validation data, never on the test part.")
 
 
@@ -147,8 +152,8 @@ def _candidates(about: Mapping[str, Any], titles: Mapping[str, str], order: str,
     """How many candidates there are and what they hold of what was held out."""
     if not about:
         return
-    n = f"the first {count(about['n'])} of each" if about.get("n") else "the first of each"
-    size = f", {number(about['mean_size'])} items on average," if about.get("mean_size") else ""
+    n = f"the first {count(about['depth'])} of each" if about.get("depth") else "the first of each"
+    size = f", {number(about['mean'])} items on average," if about.get("mean") else ""
     recall = f" They hold {share(about['recall'])} of what held-out users took." if about.get("recall") is not None else ""
     by = f" {md(titles.get(order, order))} puts them in order." if order else ""
     finders, recalls = [titles.get(label, label) for label in about.get("parts") or []], about.get("recalls") or []

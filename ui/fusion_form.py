@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from recsys_core import registry
 from recsys_core.params import ParamField, Params, fields
 
+from .fusion_findings import RUN, title_of
 from .text import listing, md, short
 
 if TYPE_CHECKING:
+    from recsys_core.jobs import TrainSpec
+
     from .train_models import Offer
     from .train_settings import Chosen
 
 FUSED = "Fused"
-RUN = "run:"
 ONE_OF_THEM = ("order_by",)  # text parameters that name one of the parts
 MODES = {"learn": "Learnt", "equal": "Equal", "by hand": "By hand"}
 MODES_HELP = "Learnt: found on validation data, never on the test part. Equal: every model counts the same. By hand: you say how much."
@@ -57,6 +60,17 @@ def fusion_form(model: Any, offers: Mapping[str, Offer], partners: Sequence[Any]
         values["part_params"] = {part: own for part, own in changed.items() if own}
     _say(parts, names)
     return values
+
+
+def fused_name(spec: TrainSpec) -> str:
+    """A name that says which results are combined, where the made-up one would list their ids; "" where it would not."""
+    parts = (spec.params or {}).get("models") or []
+    if not any(str(part).startswith(RUN) for part in parts):
+        return ""
+    titles = [title_of(part) if part.startswith(RUN) else registry.get("model", part).label for part in parts]
+    rest = {name: value for name, value in spec.params.items() if name not in ("models", *ONE_OF_THEM)}
+    label, bracket, settings = spec.model_copy(update={"params": rest, "name": ""}).title.partition(" (")
+    return short(f"{label}: {' + '.join(titles)}{bracket}{settings}", 120)
 
 
 def part_names(offers: Mapping[str, Offer], partners: Sequence[Any], alone: Mapping[str, Any]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from recsys_core.jobs import TrainSpec
 
 from . import navigation, state
 from .errors import action, error_box, guard
+from .fusion_form import fused_name
 from .sensible import SENSIBLE, sensible_specs
 from .text import count, listing, md, size
 from .train_models import Offer, time_text
@@ -51,6 +52,7 @@ def train_bar(protocol: Protocol | None, chosen: Sequence[Chosen], rows: Sequenc
     if ready:
         try:
             specs = [protocol.spec(c.key, c.params.model_dump(mode="json"), name=c.name) for c in chosen]
+            specs = [spec if spec.name else spec.model_copy(update={"name": fused_name(spec)}) for spec in specs]
         except WorkbenchError as error:
             error_box(error)
             ready = False

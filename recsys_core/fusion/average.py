@@ -21,7 +21,7 @@ class Average(FusedModel):
     """
 
     key = "average"
-    label = "Average of models"
+    label = "Average fusion"
     summary = "The mean of what several models say: no weights to learn, so quick and safe where held-out data are few."
     source = Source("Fox & Shaw, Combination of multiple searches, TREC-2 1994", "https://trec.nist.gov/pubs/trec2/papers/ps/vpi.ps.gz")
 

@@ -108,12 +108,12 @@ class Cascade(FusedModel):
         return {"recall": float(recalls[0]), "recalls": recalls[1:], "n_candidates": size}
 
     def findings(self) -> dict[str, Any]:
-        """With "order": the label of the part that orders, and "candidates": {"n", "parts": labels; where measured "mean_size",
+        """With "order": the label of the part that orders, and "candidates": {"depth", "parts": labels; where measured "mean",
         "recall" of all, "recalls" of each}. The weights of the parts say nothing here: "weighs" is False."""
         labels = self.part_labels()
-        about: dict[str, Any] = {"n": self.params.candidates, "parts": [labels[number] for number in self._finders]}
+        about: dict[str, Any] = {"depth": self.params.candidates, "parts": [labels[number] for number in self._finders]}
         if self.learnt:
-            about |= {"mean_size": self.learnt["n_candidates"], "recall": self.learnt["recall"]}
+            about |= {"mean": self.learnt["n_candidates"], "recall": self.learnt["recall"]}
             about |= {"recalls": [float(value) for value in self.learnt["recalls"]]}
         return super().findings() | {"order": labels[self._orders], "candidates": about, "weighs": False}
 

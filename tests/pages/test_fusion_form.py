@@ -73,6 +73,7 @@ def test_every_fusion_has_the_form_and_can_be_trained_from_it(open_page, saved) 
     for key in _fused():
         expected = [] if not registry.get("model", key).Params().models else [f"run:{run.id}", "item_knn"]
         assert queued[key].model_params().models == expected
+    assert queued["average"].title == "Average fusion: Most popular + Item neighbours", "not the ids of results"
 
 
 def test_parts_follow_the_page_until_somebody_chooses(open_page, text_of, saved) -> None:

@@ -309,7 +309,7 @@ def test_cascade_by_hand(plant):
     assert "No candidate of any model" in model.explain(2, user=0).method
     assert make("cascade", models=models, measure=False).wants_validation() is False
     found = model.findings()
-    assert found["order"] == "Sharp" and found["candidates"] == {"n": 2, "parts": ["One", "Two"]}
+    assert found["order"] == "Sharp" and found["candidates"] == {"depth": 2, "parts": ["One", "Two"]}
 
 
 def test_cascade_lists_candidates_first_and_measures_them(halves):
@@ -329,7 +329,7 @@ def test_cascade_lists_candidates_first_and_measures_them(halves):
         recalls.append(len(inside & set(np.flatnonzero(wanted[user]))) / wanted[user].sum())
         n_candidates.append(len(inside))
     about = model.findings()["candidates"]
-    assert about["recall"] == pytest.approx(np.mean(recalls)) and about["mean_size"] == pytest.approx(np.mean(n_candidates))
+    assert about["recall"] == pytest.approx(np.mean(recalls)) and about["mean"] == pytest.approx(np.mean(n_candidates))
     assert about["recalls"] == pytest.approx([np.mean(recalls)]) and f"hold {np.mean(recalls):.0%} of what" in model.notes[0]
     again = model.for_refit()
     assert not again.wants_validation() and again.fit(train).findings() == model.findings()
