@@ -11,6 +11,7 @@ from recsys_core import registry
 from recsys_core.errors import NotFound
 from recsys_core.params import ParamField, fields
 
+from .fusion_form import ONE_OF_THEM, is_fused
 from .train_own_test import OWN_TEST
 
 FILLED = "_filled_forms"  # model key -> (how often it was filled, values)
@@ -22,9 +23,27 @@ def prefill_model(model: Any, values: Mapping[str, Any]) -> None:
         st.session_state[key] = False
     st.session_state[f"pick-{model.key}"] = True
     st.session_state[f"effort-{model.key}"] = "balanced"
+    if is_fused(model):
+        _prefill_fusion(model, values)
     filled = st.session_state.setdefault(FILLED, {})
     times = filled.get(model.key, (0, {}))[0]
     filled[model.key] = (times + 1, dict(values))
+
+
+def _prefill_fusion(model: Any, values: Mapping[str, Any]) -> None:
+    """The widgets of `fusion_form`: which parts, how much each counts, which of them has a role."""
+    described = {f.name: f for f in fields(model.Params)}
+    parts = f"fusion-parts-{model.key}"
+    st.session_state[parts] = [str(part) for part in values.get("models", described["models"].default)]
+    st.session_state.pop(f"_start-{parts}", None)
+    for name, field in described.items():
+        value = values.get(name, field.default)
+        if name == "weights" and field.kind == "list":
+            st.session_state[f"fusion-weights-{model.key}"] = value if isinstance(value, str) else "by hand"
+            for part, weight in zip(st.session_state[parts], [] if isinstance(value, str) else value, strict=False):
+                st.session_state[f"fusion-weight-{model.key}-{part}"] = float(weight)
+        elif name in ONE_OF_THEM and value in st.session_state[parts]:
+            st.session_state[f"fusion-{name}-{model.key}"] = value
 
 
 def filled_form(model_key: str, effort: str) -> tuple[str, dict[str, Any]]:

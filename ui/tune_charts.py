@@ -14,7 +14,7 @@ from . import charts
 from .text import short
 from .tune_data import Trial, View, best_so_far, figure, plain, usable
 
-PALE = 0.3
+PALE = 0.5
 
 
 def told(view: View, trial: Trial) -> str:
@@ -142,11 +142,56 @@ def slice_of(view: View, name: str) -> go.Figure:
 
 
 def log_ticks(values: Sequence[float]) -> dict[str, Any]:
-    """1, 2 and 5 of each decade on a short logarithmic axis, the decades on a long one."""
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    steps = (1, 2, 5) if high - low <= 2 else (1,)
-    at = [m * 10.0**e for e in range(low, high + 1) for m in steps]
+    """Round values of a logarithmic axis, of the first spacing that has three of them in view."""
+    low, high = min(values), max(values)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    at: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        at = [m * 10.0**e for e in decades for m in steps if low / 1.1 <= m * 10.0**e <= high * 1.1]
+        if len(at) >= 3:
+            break
+    at = at or [low]
     return {"tickvals": at, "ticktext": [f"{v:,g}" for v in at], "dtick": None}
+
+
+def learning(view: View) -> go.Figure:
+    """The validation measure after each pass, one line a trial; pale where it was stopped early."""
+    metric = metric_label(view.objectives[0])
+    fig = charts.figure("Pass", f"{metric} on validation", legend=True)
+    best = view.best["number"] if view.best else None
+    told_of: set[str] = set()
+    for trial in sorted(with_curve(view), key=lambda t: (t["number"] == best, t["number"] == 0, t["state"] != "pruned")):
+        name, color, width, opacity = _curve_look(trial, best)
+        fig.add_scatter(
+            x=[step["epoch"] for step in trial["curve"]],
+            y=[step["value"] for step in trial["curve"]],
+            name=name,
+            legendgroup=name,
+            showlegend=name not in told_of,
+            mode="lines",
+            opacity=opacity,
+            line={"color": color, "width": width, "dash": "dot" if name == "Stopped early" else "solid"},
+            hovertemplate=f"Trial {trial['number']}, pass %{{x}}<br>{charts.plain(metric)} %{{y:.4f}}<extra></extra>",
+        )
+        told_of.add(name)
+    fig.update_xaxes(tickformat="d", nticks=8)
+    return fig
+
+
+def _curve_look(trial: Trial, best: int | None) -> tuple[str, str, float, float]:
+    """(name, colour, width, opacity)."""
+    if trial["number"] == best:
+        return "Best", charts.series_color(1), 3, 1
+    if trial["number"] == 0:
+        return "Defaults", charts.series_color(2), 2, 1
+    return (
+        ("Stopped early", charts.series_color(0), 1.5, 0.6) if trial["state"] == "pruned" else ("Trial", charts.series_color(0), 1.5, 0.9)
+    )
+
+
+def with_curve(view: View) -> list[Trial]:
+    """Trials whose passes were measured."""
+    return [t for t in view.trials if len(t.get("curve") or []) > 1]
 
 
 # ---- two objectives --------------------------------------------------------------------------------

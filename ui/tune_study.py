@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from recsys_core import registry
@@ -133,6 +134,8 @@ def _charts(view: View) -> None:
                 _slice(view, names)
         if len(names) > 1:
             _parallel(view, names)
+        if len(tune_charts.with_curve(view)) > 1:
+            _learning(view)
 
 
 def _pareto(view: View) -> None:
@@ -178,7 +181,7 @@ def _slice(view: View, names: list[str]) -> None:
     name = st.session_state.get(key)
     name = name if name in names else names[0]
     label = view.label(name)
-    title = f"Which {md(label[:1].lower() + label[1:] if label[1:2].islower() else label, 50)} is good?"
+    title = f"Which value of {md(label[:1].lower() + label[1:] if label[1:2].islower() else label, 50)} is good?"
     charts.show(tune_charts.slice_of(view, name), title, key=f"{key}-{name}", note="The star is the best trial, the diamond the defaults.")
     if len(names) > 1:
         st.selectbox("Setting", names, format_func=view.label, key=key, persist_state="session", label_visibility="collapsed")
@@ -192,6 +195,12 @@ def _parallel(view: View, names: list[str]) -> None:
     charts.show(tune_parallel.parallel(view, names), "Which settings go with good results?", key=f"tune-parallel-{view.id}", note=note)
 
 
+def _learning(view: View) -> None:
+    pruned = sum(t["state"] == "pruned" for t in view.trials)
+    note = f"{count(pruned, 'trial')} stopped early, which left time for others." if pruned else "No trial was stopped early."
+    charts.show(tune_charts.learning(view), "How did the trials learn?", key=f"tune-learning-{view.id}", note=note)
+
+
 # ---- table -----------------------------------------------------------------------------------------
 def _table(view: View) -> None:
     frame = table(view)
@@ -199,12 +208,14 @@ def _table(view: View) -> None:
         "number": st.column_config.NumberColumn("Trial", width=60, pinned=True, help="Trial 0 is the defaults."),
         "state": st.column_config.TextColumn("State"),
         "seconds": st.column_config.NumberColumn("Time", format="%.1f s"),
-        "reason": st.column_config.TextColumn("Why it failed", width="large") if (frame["reason"] != "").any() else None,
+        "reason": st.column_config.TextColumn("Why it ended", width="large") if (frame["reason"] != "").any() else None,
     }
     for metric in view.objectives:
         columns[metric] = st.column_config.NumberColumn(metric_label(metric), format="%.4f")
     for name in view.searched:
-        columns[f"param:{name}"] = st.column_config.Column(view.label(name))
+        numeric = pd.api.types.is_float_dtype(frame[f"param:{name}"])
+        column = st.column_config.NumberColumn if numeric else st.column_config.Column
+        columns[f"param:{name}"] = column(view.label(name), **({"format": "%.4g"} if numeric else {}))
     key = f"tune-table-{view.id}"
     with st.container(border=True, key="tune-trials"):
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -170,7 +170,7 @@ def test_filled_study_tells_best_charts_and_trials(open_page, text_of, saved) ->
     assert charts_of(at) == [
         "Does searching still pay?",
         "What matters?",
-        "Which regularization is good?",
+        "Which value of regularization is good?",
         "Which settings go with good results?",
     ]
     assert "The best, 0.4300, came with trial 3" in words and "Regularization explains 75 % of the differences" in words
@@ -216,6 +216,26 @@ def test_use_in_train_fills_its_form_and_split(open_page, saved, workspace_root)
     params = job.train_spec.model_params()
     assert (params.regularization, params.dropout, params.values) == (300.0, 0.2, "log")
     assert job.train_spec.split_id == spec.train.split_id
+
+
+def test_a_fusion_is_tuned_with_its_default_parts_and_used_with_the_same(open_page, text_of, saved) -> None:
+    workspace, dataset = saved
+    train_in_workspace(workspace, TrainSpec.make(dataset=dataset, model="ease"), RunContext(threads=1))
+    at = open_page("tune", dataset=dataset)
+    at.selectbox(key="tune-model").set_value("weighted").run()
+    assert "Combines EASE, ALS and Item neighbours, as by default." in said(at, text_of)
+    at.button(key="tune-start").click().run()
+    [job] = [job for job in JobQueue(workspace).jobs() if job.kind == "tune"]
+    spec = TuneSpec(**job.spec.payload)
+    assert spec.train.params == {}
+    JobQueue(workspace).cancel(job.id)
+    write_study(workspace, spec, [trial(0, [0.4], normalization="z"), trial(1, [0.5], normalization="rank")], best=1, front=[1])
+    at.run()
+    at.button(key=f"tune-use-{spec.study_id}").click().run()
+    at.switch_page("../pages/train.py").run()
+    at.button(key="train-chosen").click().run()
+    params = next(job for job in JobQueue(workspace).jobs() if job.kind == "train").train_spec.model_params()
+    assert params.models == ["ease", "als", "item_knn"] and params.normalization == "rank", "not the run that is there: as it was tuned"
 
 
 def test_a_running_study_can_be_cancelled_and_shows_what_it_has(open_page, text_of, saved) -> None:
