@@ -106,7 +106,32 @@ def shaped(
     """The lists at one strength: the first k of the candidates at 0."""
     if strength == 0:
         return candidates.cut(k)
-    return reranker(method, params, strength).rerank(candidates, k, shelf, histories)
+    shaper = reranker(method, params, strength)
+    given = shelf.histories(candidates.users) if histories is None else histories
+    return shaper.rerank(with_wanted(candidates, shaper.wanted(shelf), given, shelf.train.n_items), k, shelf, given)
+
+
+def with_wanted(candidates: TopK, wanted: np.ndarray, histories: Histories, n_items: int) -> TopK:
+    """The candidates, and behind them the items a method wants (pins) that are missing, where the user has not had them.
+
+    They get the score of the row's last candidate: the kept lists do not say what the model makes of them.
+    """
+    if not len(wanted):
+        return candidates
+    wanted = np.unique(wanted)
+    place = np.full(n_items, -1, dtype=np.int64)
+    place[wanted] = np.arange(len(wanted))
+    gone = np.zeros((len(candidates), len(wanted)), dtype=bool)
+    there = np.nonzero(candidates.items >= 0)
+    for row, items in ((histories.row, histories.items), (there[0], candidates.items[there])):
+        at = place[items]
+        gone[row[at >= 0], at[at >= 0]] = True
+    gone[(candidates.items < 0).all(axis=1)] = True  # a user without a list keeps none
+    last = np.where(candidates.items >= 0, candidates.scores, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+    items = np.concatenate([candidates.items, np.where(gone, -1, wanted)], axis=1).astype(np.int32)
+    scores = np.concatenate([candidates.scores, np.where(gone, np.nan, last)], axis=1).astype(np.float32)
+    order = np.argsort(items < 0, axis=1, kind="stable")
+    return TopK(candidates.users, np.take_along_axis(items, order, axis=1), np.take_along_axis(scores, order, axis=1))
 
 
 def reranker(method: str, params: dict[str, Any], strength: float | None = None) -> Reranker:
@@ -136,4 +161,4 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-__all__ = ["METRICS", "STRENGTHS", "histories_of", "reranker", "restricted", "shaped", "tradeoff"]
+__all__ = ["METRICS", "STRENGTHS", "histories_of", "reranker", "restricted", "shaped", "tradeoff", "with_wanted"]
