@@ -43,6 +43,17 @@ class Holdout:
         """The given histories of `users`, or None when they are known from training."""
         return None if self.given is None else self.given.histories(self.users)
 
+    def comes_after(self, data: Dataset) -> bool:
+        """Whether most of what is held out is no older than the newest item its user's history keeps; True without times.
+
+        data: what was not held out."""
+        known, truth = self.given or data, self.truth
+        if known.time is None or truth.time is None or not len(truth):
+            return True
+        newest = np.full(known.n_users, np.iinfo(np.int64).min)
+        np.maximum.at(newest, known.user, known.time)
+        return bool((truth.time >= newest[truth.user]).mean() >= 0.5)
+
     def sample(self, n: int, rng: np.random.Generator) -> Holdout:
         """At most n of the users (for a cheap validation); the same object when there are fewer."""
         if len(self.users) <= n:

@@ -7,11 +7,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..context import RunContext
+from ..data.holdout import Holdout
 from ._weights import Candidates
 
-SHARES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)  # how much a part that enters may say, beside those that are in
+SHARES = (0.05, 0.15, 0.35, 0.6)  # how much a part that enters may say, beside those that are in
+STEPS = 12  # of one forward selection, at most
+HOPELESS = -0.005  # who would lose this much NDCG is not asked again
+SCREEN = 6  # a part that entered in none of so many halves is not looked at in the others
 HALVES = 20  # how many random halves of the users the selection is made on
 LEAST_WEIGHT = 0.02  # a part whose mean weight is below this is left out: it was chosen by luck, or hardly heard
+
+STOPPING_USERS = 2000  # of the held-out users, at most, say when networks stop; a third of them where there are fewer
+FEW_USERS = 50  # with fewer to stop by, the same users judge too
 
 
 @dataclass(frozen=True)
@@ -37,27 +44,29 @@ class Choice:
 def forward(candidates: Candidates, rng: np.random.Generator) -> np.ndarray:
     """(P,) weights: the best part alone, then again and again the one that adds most, while it adds anything.
 
-    A newcomer's share is chosen on one part of the users and judged on the other, both ways round: noise does not enter by a lucky
-    share, and a copy of a part that is in adds nothing.
-    Source: Caruana et al., "Ensemble selection from libraries of models", ICML 2004. Differs: parts enter once, with a share
-    judged on other users, instead of many times with equal votes.
-    Shapes: scores (P, V, C). Cost: at most P² / 2 × 6 rankings of V × C scores.
+    A part that is in may be given more say instead, and is preferred on ties: so a copy of it never enters. The share given is
+    chosen on one part of the users and judged on the other, both ways round, lest noise enters by a lucky share.
+    Source: Caruana et al., "Ensemble selection from libraries of models", ICML 2004. Differs: shares are searched for and
+    judged on other users, instead of one equal vote a step.
+    Shapes: scores (P, V, C). Cost: `STEPS` × P × 4 rankings of V × C scores, at most.
     """
     n_parts, n_users = candidates.scores.shape[:2]
     first = rng.permutation(n_users) % 2 == 0
     each = np.stack([candidates.per_user(scores.copy()) for scores in candidates.scores])
     best = int(each.mean(axis=1).argmax())
     weights, fused, reached = np.eye(n_parts)[best], candidates.scores[best].astype(np.float32), each[best]
-    while (weights == 0).any():
-        gains = {part: _gain(candidates, fused, reached, part, first) for part in np.flatnonzero(weights == 0)}
-        part = max(gains, key=lambda p: gains[p][0])
+    hopeful = list(range(n_parts))
+    for _ in range(STEPS):
+        gains = {part: _gain(candidates, fused, reached, part, first) for part in hopeful}
+        part = max(gains, key=lambda p: (round(gains[p][0], 12), weights[p] > 0))
         gain, share = gains[part]
         if gain <= 0:
             break
         weights = (1 - share) * weights
-        weights[part] = share
+        weights[part] += share
         fused = (1 - share) * fused + share * candidates.scores[part]
         reached = candidates.per_user(fused.copy())
+        hopeful = [p for p in hopeful if gains[p][0] > HOPELESS or weights[p] > 0]
     return weights
 
 
@@ -79,23 +88,26 @@ def choose(candidates: Candidates, ctx: RunContext) -> Choice:
     """
     n_parts, n_users = candidates.scores.shape[:2]
     rng = ctx.rng("fusion halves")
+    asked = np.arange(n_parts)
     each = np.stack([candidates.per_user(scores.copy()) for scores in candidates.scores])  # (P, V)
-    found = np.empty((HALVES, n_parts))
+    found = np.zeros((HALVES, n_parts))
     fused_sum, alone_sum, times = np.zeros(n_users), np.zeros(n_users), np.zeros(n_users)
     for number in range(HALVES):
         ctx.report("Choosing the models", number / HALVES, f"{number + 1} of {HALVES} halves of the held-out users")
         order = rng.permutation(n_users)
         told, other = np.sort(order[: -(-n_users // 2)]), np.sort(order[-(-n_users // 2) :])
-        found[number] = forward(of_users(candidates, told), rng)
+        if number == SCREEN:
+            asked = np.flatnonzero(found[:SCREEN].any(axis=0))
+        found[number, asked] = forward(of_users(candidates, told, asked), rng)
         rest = of_users(candidates, other)
         fused_sum[other] += rest.per_user(np.tensordot(found[number].astype(np.float32), rest.scores, axes=1))
         alone_sum[other] += each[each[:, told].mean(axis=1).argmax(), other]
         times[other] += 1
     judged = times > 0
     fused, alone = (total[judged] / times[judged] for total in (fused_sum, alone_sum))
-    error = float((fused - alone).std(ddof=1) / np.sqrt(judged.sum())) if judged.sum() > 1 else float("inf")
+    error = float((fused - alone).std(ddof=1) / np.sqrt(judged.sum())) if judged.sum() > 1 else 0.0
     weights = found.mean(axis=0)
-    weights[weights < max(LEAST_WEIGHT, 0)] = 0
+    weights[weights < LEAST_WEIGHT] = 0
     if judged.any() and (fused - alone).mean() <= 0:  # together they are no better than the best by itself
         weights = np.eye(n_parts)[int(each.mean(axis=1).argmax())]
     return Choice(
@@ -109,7 +121,20 @@ def choose(candidates: Candidates, ctx: RunContext) -> Choice:
     )
 
 
-def of_users(candidates: Candidates, rows: np.ndarray) -> Candidates:
-    """The candidates of some users, by row number."""
+def of_users(candidates: Candidates, rows: np.ndarray, parts: np.ndarray | slice = slice(None)) -> Candidates:
+    """The candidates of some users, by row number, with the scores of some parts."""
     c = candidates
-    return replace(c, items=c.items[rows], scores=c.scores[:, rows], hits=c.hits[rows], ideal=c.ideal[rows])
+    return replace(c, items=c.items[rows], scores=c.scores[parts][:, rows], hits=c.hits[rows], ideal=c.ideal[rows])
+
+
+def stoppers_and_judges(validation: Holdout, ctx: RunContext) -> tuple[Holdout, Holdout]:
+    """(users that say when networks stop, users that judge the parts): nobody does both, or a network that stopped where it
+    suited them would look better than a model that does not stop. Where there are few users everybody does both."""
+    users = ctx.rng("fusion stopping users").permutation(validation.users)
+    n_stop = min(STOPPING_USERS, len(users) // 3)
+    if n_stop < FEW_USERS:
+        return validation, validation
+    stops = np.zeros(validation.truth.n_users, dtype=bool)
+    stops[users[:n_stop]] = True
+    stops = stops[validation.truth.user]
+    return Holdout(validation.truth.subset(stops), validation.given), Holdout(validation.truth.subset(~stops), validation.given)

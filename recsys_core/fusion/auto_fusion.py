@@ -22,15 +22,16 @@ from ._base import LEARN_K, LEARN_USERS, FusedModel
 from ._normalise import Normalisation, normalise, weighted_sum
 from ._parts import RUN, FusionParams
 from ._plan import Plan, Trial, Watch, plan, words
-from ._selection import HALVES, Choice, choose
+from ._selection import HALVES, Choice, choose, stoppers_and_judges
 from ._weights import Candidates, collect
 
-DEPTH = 100  # how many items of each part may enter a held-out user's list
+DEPTH = 60  # how many items of each part may enter a held-out user's list
 
 
 class AutoFusion(FusedModel):
     """Tries the models this dataset's size and fields allow, drops what does not help, weighs the rest.
 
+    Held-out users are parted: some say when networks stop, the others choose among the parts.
     Every part is fitted on an earlier part of train while there is time to fit it and what is kept once more on all of train;
     then forward selection on many halves of the held-out users says which parts stay and how much each counts
     (`_selection.choose`). Scores are added as in a weighted fusion. Time decides only which models are tried: with enough of it
@@ -115,32 +116,35 @@ class AutoFusion(FusedModel):
     def _fit_parts(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> list[Recommender]:
         if validation is None:
             return super()._fit_parts(data, ctx, None)
-        planned = self._plan(data.stats, ctx)
+        planned = self._plan(data.stats, ctx, in_order=validation.comes_after(data))
+        stop = any(not t.name.startswith(RUN) and self._part_model(t.name).wants_validation() for t in planned.tries)
+        stopping, self._judges = stoppers_and_judges(validation, ctx) if stop else (validation, validation)
         watch = Watch(60 * self.params.minutes, 1 + len(validation.truth) / len(data), self.clock)
         self.parts, self.names = [], []
         self.dropped += [{"name": name, "label": label, "why": why} for name, label, why in planned.skipped]
         done, total = 0.0, sum(trial.seconds for trial in planned.tries) or 1.0
         for trial in planned.tries:
             end = min(1.0, done + trial.seconds / total)
-            self._try(trial, data, ctx.part(trial.name, done, end), validation, watch, limited=len(planned.tries) > 1)
+            self._try(trial, data, ctx.part(trial.name, done, end), stopping, watch, limited=len(planned.tries) > 1)
             done = end
         if not self.parts:  # better late than nothing
             quickest = min(planned.tries, key=lambda trial: trial.seconds)
             self.dropped = [entry for entry in self.dropped if entry["name"] != quickest.name]
-            self._try(quickest, data, ctx, validation, watch, limited=False)
+            self._try(quickest, data, ctx, stopping, watch, limited=False)
         if not self.parts:
             why = "; ".join(f"{entry['label']} {entry['why']}" for entry in self.dropped[-3:])
             raise Unsupported(f"{self.label} could train no model: {why}.", "Give it more minutes, or name models.")
+        self._n_tried = len(watch.took)
         self.steps.insert(0, f"Tried {_listed(watch.told)} in {words(watch.spent)}, each trained without the held-out part.")
         if planned.skipped or len(watch.told) < len(planned.tries):
             untried = [entry for entry in self.dropped if entry["name"] not in watch.took]
-            self.steps.append("Not tried: " + "; ".join(f"{entry['label']} ({entry['why']})" for entry in untried) + ".")
+            self.steps.append(f"Not tried: {_by_reason(untried)}.")
         return self.parts
 
-    def _plan(self, stats: DatasetStats, ctx: RunContext | None) -> Plan:
+    def _plan(self, stats: DatasetStats, ctx: RunContext | None, *, in_order: bool = True) -> Plan:
         """The models named, in their order; else those the cards speak for. Without a workspace at hand runs are taken to cost nothing."""
         if not self.params.models:
-            return plan(stats, 60 * self.params.minutes, available_bytes())
+            return plan(stats, 60 * self.params.minutes, available_bytes(), in_order=in_order)
         parts = {name: self._part_model(name, ctx) for name in self.params.models if ctx is not None or not name.startswith(RUN)}
         costs = {name: part.cost(stats) for name, part in parts.items()}
         tries = [Trial(name, p.label, p.family, costs[name].seconds, costs[name].memory_bytes) for name, p in parts.items()]
@@ -151,9 +155,9 @@ class AutoFusion(FusedModel):
         ctx.check()
         likely = watch.likely(trial)
         if limited and self.parts and likely > watch.room(self.names):
-            self._make_room(validation, ctx)
+            self._make_room(ctx)
             if likely > watch.room(self.names):
-                self._leave_out(trial, f"would take about {words(likely)}, more than was left")
+                self._leave_out(trial, "too little time was left for it")
                 return
         start = watch.clock()
         deadline = start + watch.room(self.names) if limited else float("inf")
@@ -163,7 +167,7 @@ class AutoFusion(FusedModel):
             part = part or self._part_model(trial.name, ctx).fit(data, inner, validation=validation)
         except Cancelled:
             ctx.check()  # by the user
-            self._leave_out(trial, f"was stopped after {words(watch.clock() - start)}, when no time was left to train it again")
+            self._leave_out(trial, f"stopped after {words(watch.clock() - start)}, when no time was left to train it again")
             return
         except WorkbenchError as error:
             if self.params.models:
@@ -175,10 +179,10 @@ class AutoFusion(FusedModel):
         self.parts.append(part)
         self.names.append(trial.name)
 
-    def _make_room(self, validation: Holdout, ctx: RunContext) -> None:
+    def _make_room(self, ctx: RunContext) -> None:
         """Drop what does not help so far, so that it need not be trained again; once for every set of parts."""
         if len(self.names) > 1 and tuple(self.names) != self._settled:
-            self._keep(choose(self._candidates(validation, ctx), ctx))
+            self._keep(choose(self._candidates(ctx), ctx))
             self._settled = tuple(self.names)
 
     def _leave_out(self, trial: Trial, why: str) -> None:
@@ -186,19 +190,18 @@ class AutoFusion(FusedModel):
 
     # ---- choosing --------------------------------------------------------------------------------
     def _learn(self, validation: Holdout, ctx: RunContext) -> dict[str, Any]:
-        n_tried, n_users = len(self.parts), min(LEARN_USERS, len(validation.users))
-        choice = choose(self._candidates(validation, ctx), ctx)
+        n_users = min(LEARN_USERS, len(self._judges.users))
+        choice = choose(self._candidates(ctx), ctx)
         self._keep(choice)
         kept = choice.chosen
         order = np.argsort(-choice.weights[kept], kind="stable")
         self.parts, self.names = [self.parts[n] for n in order], [self.names[n] for n in order]
         kept = kept[order]
-        told = [f"{entry['label']} {entry['why']}" for entry in self.dropped if "alone" in entry]
-        if told:
-            self.steps.append("Dropped: " + "; ".join(told) + ".")
+        if told := [entry for entry in self.dropped if "alone" in entry]:
+            self.steps.append(f"Dropped, with the NDCG@{LEARN_K} each has alone: {_by_reason(told)}.")
         shares = [f"{label} {choice.weights[n]:.0%}" for label, n in zip(self.part_labels(), kept, strict=True)]
         self.steps.append(
-            f"Kept {len(kept)} of {n_tried}, chosen and weighed on {HALVES} random halves of {n_users:,} held-out users: "
+            f"Kept {len(kept)} of {self._n_tried}, chosen and weighed on {HALVES} random halves of {n_users:,} held-out users: "
             f"{', '.join(shares)}."
         )
         self.steps.append(_verdict(choice))
@@ -208,14 +211,14 @@ class AutoFusion(FusedModel):
             "weights": choice.weights[kept],
             "alone": [float(v) for v in choice.alone[kept]],
             "helped": [float(v) for v in choice.helped[kept]],
-            "judged": {name: float(getattr(choice, name)) for name in ("together", "best_alone", "gain", "error")},
+            "judged": {"together": choice.together, "best_alone": choice.best_alone, "gain": choice.gain, "error": choice.error},
             "steps": self.steps,
             "dropped": self.dropped,
         }
 
-    def _candidates(self, validation: Holdout, ctx: RunContext) -> Candidates:
+    def _candidates(self, ctx: RunContext) -> Candidates:
         blocks = []
-        for _, _, seen, relevant, raw in self._held_out_blocks(validation, ctx):
+        for _, _, seen, relevant, raw in self._held_out_blocks(self._judges, ctx):
             ignore = seen.toarray().astype(bool)
             scaled = [normalise(scores, self.params.normalization, ignore) for scores in raw]
             blocks.append(collect(scaled, seen, relevant, k=LEARN_K, depth=DEPTH))
@@ -226,13 +229,13 @@ class AutoFusion(FusedModel):
         labels = self.part_labels()
         for n in np.flatnonzero(choice.weights == 0):
             times = round(choice.helped[n] * HALVES)
-            often = f"helped in {times} of {HALVES} halves" if times else "never helped beside the others"
+            often = "helped in some halves of the held-out users, too few or too little" if times else "never helped beside the others"
             self.dropped.append(
                 {
                     "name": self.names[n],
                     "label": labels[n],
                     "alone": float(choice.alone[n]),
-                    "why": f"({choice.alone[n]:.3f} alone) {often}",
+                    "why": often,
                 }
             )
         self.parts, self.names = [self.parts[n] for n in choice.chosen], [self.names[n] for n in choice.chosen]
@@ -272,6 +275,15 @@ def _verdict(choice: Choice) -> str:
         f"{on}, together they reach NDCG@{LEARN_K} {choice.together:.4f} and the best of them alone {choice.best_alone:.4f}: "
         f"{choice.gain:.4f} more, give or take {choice.error:.4f}{surely}."
     )
+
+
+def _by_reason(entries: list[dict[str, Any]]) -> str:
+    """Those of one reason together: "A, B (too long); C (no room)"."""
+    groups: dict[str, list[str]] = {}
+    for entry in entries:
+        name = f"{entry['label']} {entry['alone']:.3f}" if "alone" in entry else entry["label"]
+        groups.setdefault(entry["why"], []).append(name)
+    return "; ".join(f"{', '.join(names)} ({why})" for why, names in groups.items())
 
 
 def _listed(told: list[str]) -> str:

@@ -15,7 +15,6 @@ from recsys_core.data.histories import Histories
 from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
 from recsys_core.errors import ParamError, Unsupported
-from recsys_core.models.sequential._base import comes_after
 from recsys_core.models.sequential.bert4rec import BERT4Rec, forget_later, hide
 from recsys_core.models.sequential.sasrec import SASRec
 from recsys_core.nn.runtime import seeded
@@ -315,14 +314,14 @@ def test_what_is_asked_follows_the_validation_part(model):
     last, middle = (np.isin(data.time, begin + at) for at in (data.histories().lengths - 1, 3))
     for held, asked in ((last, "next"), (middle, "any")):
         train, validation = data.subset(~held), Holdout(data.subset(held))
-        assert comes_after(validation, train) == (asked == "next")
+        assert validation.comes_after(train) == (asked == "next")
         fitted = model(**(SMALL | {"epochs": 2})).fit(train, context(), validation=validation)
         assert fitted.resolved.asked == fitted.refit_params().asked == asked
         assert any("in any order" in note for note in fitted.notes) == (asked == "any")
         forced = model(**(SMALL | {"epochs": 1}), asked="next").fit(train, context(), validation=validation)
         assert forced.resolved.asked == "next"
     timeless = Holdout(replace(validation.truth, time=None))
-    assert comes_after(timeless, train), "without times nothing speaks against the order"
+    assert timeless.comes_after(train), "without times nothing speaks against the order"
 
 
 def test_learning_any_item_forgets_the_order_but_not_the_items():

@@ -135,16 +135,6 @@ def sequence_cost(stats: DatasetStats, p: Any, weights: int, multiplications: fl
     )
 
 
-def comes_after(holdout: Holdout, data: Dataset) -> bool:
-    """Whether most of what is held out is no older than the newest item its user's history keeps."""
-    known, truth = holdout.given or data, holdout.truth
-    if known.time is None or truth.time is None or not len(truth):
-        return True
-    newest = np.full(known.n_users, np.iinfo(np.int64).min)
-    np.maximum.at(newest, known.user, known.time)
-    return bool((truth.time >= newest[truth.user]).mean() >= 0.5)
-
-
 class SequentialRecommender(DeepRecommender):
     """`network` is a `nn.sequences.SequenceNet`, `Params` a `SequenceParams`. A model writes `_build`, seldom more.
 
@@ -184,7 +174,7 @@ class SequentialRecommender(DeepRecommender):
 
     # ---- learning --------------------------------------------------------------------------------
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
-        if self.params.asked == "auto" and validation is not None and not comes_after(validation, data):
+        if self.params.asked == "auto" and validation is not None and not validation.comes_after(data):
             self.resolved = self.resolved.with_(asked="any")
             self.notes.append(
                 "What is held out lies among the items of the histories, not after them: learnt what belongs to a history, in any order."
