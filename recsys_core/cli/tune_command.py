@@ -151,10 +151,11 @@ def gain(study: StudyEntry) -> str:
     best, first = study.best, next((t for t in study.trials() if t["number"] == 0), None)
     if best is None:
         return "No trial has finished."
+    start = "the first trial" if any(row["moved"] for row in study.space) else "the defaults"
     label = f"validation {metric_label(study.objectives[0])}"
     told = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in best["params"].items())
     if first is None or first["values"] is None:
-        return f"Best: trial {best['number']} ({told}), {label} {best['values'][0]:.4f}; the defaults did not finish."
+        return f"Best: trial {best['number']} ({told}), {label} {best['values'][0]:.4f}; {start} did not finish."
     if best["number"] == 0 or best["values"][0] == first["values"][0]:
-        return f"Nothing tried was better than the defaults: {label} {first['values'][0]:.4f}."
-    return f"Best: trial {best['number']} ({told}), {label} {best['values'][0]:.4f} against {first['values'][0]:.4f} with the defaults."
+        return f"Nothing tried was better than {start}: {label} {first['values'][0]:.4f}."
+    return f"Best: trial {best['number']} ({told}), {label} {best['values'][0]:.4f} against {first['values'][0]:.4f} with {start}."

@@ -5,6 +5,7 @@ A fusion writes `_combine` (raw scores of the parts -> one score) and, when it l
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from ..models._card import block_bytes
 from ._normalise import normalise
 from ._parts import RUN, FusionParams, check_parts, load_part, new_part
 
+ONCE_MORE = " trained once more without the held-out part that the combination is learnt on."
 LEARN_USERS = 1500  # validation users that a combination is learnt on, at most
 LEARN_K, LEARN_DEPTH = 20, 200  # NDCG@k aimed at; how many items of each part may enter a list
 
@@ -44,6 +46,7 @@ class FusedModel(Recommender):
         check_parts(self.params, self.label, may_choose=self.chooses_models)
         self.parts: list[Recommender] = []
         self.learnt: dict[str, Any] = {}
+        self._again: list[str] = []  # parts that are trained already, but had to be trained once more to learn from
         self.inherited: dict[str, Any] = {}  # from the fusion this one is refitted for: nothing is learnt anew
 
     # ---- what a fusion writes --------------------------------------------------------------------
@@ -78,7 +81,7 @@ class FusedModel(Recommender):
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         learn = self.learns() and not self.inherited
-        self.learnt = dict(self.inherited)
+        self.learnt, self._again = dict(self.inherited), []
         if learn and validation is None:
             self._learn_on_own_cut(data, ctx)
             return
@@ -113,8 +116,17 @@ class FusedModel(Recommender):
         parts = []
         for number, name in enumerate(names):
             inner = ctx.part(name, number / len(names), (number + 1) / len(names))
-            parts.append(self._trained(name, data, ctx, validation) or self._part_model(name, ctx).fit(data, inner, validation=validation))
+            parts.append(self._trained(name, data, ctx, validation) or self._fitted_part(name, data, inner, validation))
         return parts
+
+    def _fitted_part(self, name: str, data: Dataset, ctx: RunContext, validation: Holdout | None) -> Recommender:
+        """A part fitted here, or by an earlier trial of a search on the same data with the same settings."""
+        kept = {} if ctx.parts is None else ctx.parts
+        settings = json.dumps(self.params.part_params.get(name, {}), sort_keys=True, default=str)
+        key = (name, settings, data.fingerprint if ctx.parts is not None else "", validation is not None, ctx.seed)
+        if key not in kept:
+            kept[key] = self._part_model(name, ctx).fit(data, ctx, validation=validation)
+        return kept[key]
 
     def _trained(self, name: str, data: Dataset, ctx: RunContext, validation: Holdout | None) -> Recommender | None:
         """The model of a run, if it was fitted on exactly this training set; else None: it is fitted anew."""
@@ -128,7 +140,10 @@ class FusedModel(Recommender):
                 f"{found.label} ({name}) was trained on other data than this fusion, so it was trained again with its settings."
             )
         else:
-            self.notes.append(f"{found.label} was trained once more without the held-out part that the combination is learnt on.")
+            self._again.append(found.label)
+            who = " and ".join(filter(None, [", ".join(self._again[:-1]), self._again[-1]]))
+            said = f"{who} {'was' if len(self._again) == 1 else 'were'}{ONCE_MORE}"
+            self.notes = [*(note for note in self.notes if not note.endswith(ONCE_MORE)), said]  # one sentence for all of them
         return None
 
     def _part_model(self, name: str, ctx: RunContext | None = None) -> Recommender:

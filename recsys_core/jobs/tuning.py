@@ -99,13 +99,13 @@ def help_with(workspace: Workspace, study_id: str, ctx: RunContext) -> None:
 
 
 def _equipped(workspace: Workspace, spec: TuneSpec, ctx: RunContext) -> RunContext:
-    """The seed of the study, and trained runs for fusions, each loaded once."""
+    """The seed of the study; for fusions trained runs, each loaded once, and a place for fitted parts."""
 
     @cache
     def load_run(run_id: str, which: Any = "final") -> Any:
         return workspace.run(run_id).model(which)
 
-    return replace(ctx, seed=spec.train.seed, load_run=load_run)
+    return replace(ctx, seed=spec.train.seed, load_run=load_run, parts={})
 
 
 # ---- one start -----------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class Board:
                 "best": best,
                 "front": outcome.front(found, self.objectives),
                 "importance": self.importance or known,
-                "notes": self._notes(found),
+                "notes": self._notes(found, search.exhausted),
                 "seconds": self.before + time.time() - self.began,
             }
             write_json(self.folder / "trials.json", found)
@@ -92,7 +92,7 @@ class Board:
         spent = (self.before + time.time() - self.began) / (60 * self.spec.minutes) if self.spec.minutes else 0.0
         return min(0.99, max(self.fraction, spent))
 
-    def _notes(self, found: list[dict[str, Any]]) -> list[str]:
+    def _notes(self, found: list[dict[str, Any]], exhausted: bool) -> list[str]:
         notes = [*((read_json(self.folder / "manifest.json") or {}).get("notes") or []), *self.extra]
         count = {state: sum(t["state"] == state for t in found) for state in ("complete", "pruned", "failed")}
         told = [f"{count['complete']:,} finished", f"{count['pruned']:,} ended early", f"{count['failed']:,} failed or cut off"]
@@ -105,8 +105,10 @@ class Board:
             notes.append(self._why_not_pruned())
         elif self.spec.pruner != "none" and len(self.objectives) > 1:
             notes.append("With two objectives no trial is ended early: one pass cannot tell which side of the trade it will be on.")
-        if self.spec.sampler == "grid" and len(finished) + count["pruned"] >= self.space.n_combinations:
-            notes.append(f"All {self.space.n_combinations:,} combinations of the grid were given out.")
+        if exhausted and self.spec.sampler == "grid":
+            notes.append(f"All {self.space.n_combinations:,} combinations of the grid were tried.")
+        elif exhausted:
+            notes.append("The search ended when no settings were left that had not been tried.")
         return notes
 
     def _why_not_pruned(self) -> str:

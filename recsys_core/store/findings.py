@@ -38,7 +38,7 @@ class StudyEntry(Entry):
     @property
     def space(self) -> list[dict[str, Any]]:
         """What is searched: {"name", "label", "kind": "int" | "float" | "choice", "low", "high", "scale", "values", "default": what
-        trial 0 takes}."""
+        trial 0 takes, "moved": whether the model's own default lies outside}."""
         return list(self.manifest.get("space", []))
 
     def trials(self) -> list[dict[str, Any]]:

@@ -33,7 +33,8 @@ class Dimension:
     """One parameter that is searched.
 
     kind "int" or "float": from low to high, evenly ("linear") or by ratio ("log"). kind "choice": one of `values`, any JSON
-    values. start: what the first trial takes: the default, "auto" resolved, or the nearest value inside.
+    values. start: what the first trial takes: the default, "auto" resolved; or, when that is outside, the nearest value inside, and
+    moved is True.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Dimension:
     high: float | None = None
     scale: Literal["linear", "log"] = "linear"
     values: tuple[Any, ...] = ()
+    moved: bool = False
 
     @property
     def tokens(self) -> list[Any]:
@@ -96,6 +98,7 @@ class Dimension:
             "scale": self.scale,
             "values": list(self.values),
             "default": self.start,
+            "moved": self.moved,
         }
 
     def _place(self, value: Any) -> int:
@@ -178,7 +181,7 @@ def make_space(model: Any, fixed: dict[str, Any], wanted: dict[str, Sequence[Any
 
 def describe_space(model_key: str, params: dict[str, Any] | None = None, stats: DatasetStats | None = None) -> list[dict[str, Any]]:
     """Every parameter that can be searched, for a page: {"name", "label", "help", "kind", "low", "high", "scale", "values",
-    "default", "searched", "advanced"}.
+    "default", "moved", "searched", "advanced"}.
 
     default: the value the first trial takes ("auto" resolved where `stats` are given); searched: whether it is when nothing is
     chosen. Parameters without a range have low and high None: they are searched when a range is given. No library is imported.
@@ -250,7 +253,7 @@ def _started(d: Dimension, notes: list[str]) -> Dimension:
     where = f"{d.low:g} to {d.high:g}" if d.kind != "choice" else ", ".join(map(str, d.values))
     notes.append(f"{d.label}: the default, {'none' if d.start is None else d.start}, is outside what is searched ({where}).")
     notes[-1] += f" The first trial takes {moved}."
-    return replace(d, start=moved)
+    return replace(d, start=moved, moved=True)
 
 
 def _without_refused(model: Any, d: Dimension, fixed: dict[str, Any], stats: DatasetStats, notes: list[str]) -> Dimension:

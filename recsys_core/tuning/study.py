@@ -67,6 +67,7 @@ class Search:
                 directions=[o.direction for o in self.objectives],
                 pruner=make_pruner(self.pruner),
             )
+        self.exhausted = False  # whether there was nothing left that had not been tried
         self.distributions = {d.name: _distribution(d) for d in self.space.dimensions}
         if self.sampler == "grid":
             self.space.require_grid()
@@ -90,6 +91,7 @@ class Search:
                     return None
                 found = self._point(trials)
                 if found is None:
+                    self.exhausted = True
                     return None
                 tokens = {d.name: d.encode(found["params"][d.name]) for d in self.space.dimensions}
                 self.study.enqueue_trial(tokens, user_attrs={POINT: found})

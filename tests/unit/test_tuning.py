@@ -303,6 +303,19 @@ def test_two_objectives_give_the_front_of_a_slow_loop(workspace):
     assert any("two objectives" in note for note in study.notes)
 
 
+def test_a_fusion_is_searched_over_its_own_settings_with_parts_fitted_once(workspace, tmp_path):
+    marker = tmp_path / "fits"
+    fixed = {"models": ["hill", "item_knn"], "part_params": {"hill": {"marker": str(marker), "x": 0.5}}}
+    study = tuned(workspace, asked("weighted", params=fixed, n_trials=9))
+    trials = study.trials()
+    assert sorted(t["params"]["normalization"] for t in trials) == ["minmax", "rank", "z"]
+    assert any("no settings were left" in note for note in study.notes) and any("Weighted fusion is measured" in n for n in study.notes)
+    assert len(marker.read_text().splitlines()) == 1, "the parts are the same in every trial"
+    task, space, _ = tuning_jobs.prepare(workspace, tuning_jobs.resolved(workspace, asked("weighted", params=fixed)), RunContext())
+    anew = [task.measure(space.params(t["params"]), RunContext(threads=1)) for t in trials]
+    assert anew == [t["values"] for t in trials], "and give the same as parts fitted anew"
+
+
 def test_a_trial_that_fails_costs_one_trial_and_says_why(workspace):
     study = tuned(workspace, asked(params={"fails_over": 0.5}, n_trials=10))
     states = Counter(t["state"] for t in study.trials())
