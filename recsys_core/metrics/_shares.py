@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from scipy import sparse
 
@@ -17,11 +19,14 @@ def clusters(embeddings: np.ndarray) -> sparse.csr_matrix:
 
     known = np.flatnonzero(np.any(embeddings, axis=1))
     points = embeddings[known].astype(np.float64)
-    n_groups = int(np.clip(np.sqrt(len(known) / 2), 1, N_CLUSTERS))
+    some = points[np.random.default_rng(0).choice(len(points), min(len(points), CLUSTERED), replace=False)]
+    different = len(np.unique(np.round(some, 4), axis=0)) if len(some) else 0
+    n_groups = int(np.clip(np.sqrt(len(known) / 2), 1, min(N_CLUSTERS, max(1, different))))
     group = np.zeros(len(known), dtype=np.int64)
     if n_groups > 1:
-        some = points[np.random.default_rng(0).choice(len(points), min(len(points), CLUSTERED), replace=False)]
-        group = vq(points, kmeans2(some, n_groups, minit="++", rng=0)[0])[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a group that lost its last item: its column stays empty
+            group = vq(points, kmeans2(some, n_groups, minit="++", rng=0)[0])[0]
     return sparse.csr_matrix((np.ones(len(known), np.float32), (known, group)), shape=(len(embeddings), n_groups))
 
 

@@ -59,8 +59,8 @@ class Shelf:
             return ["The items have no categories: which items are alike is judged by who had them."]
         if not self.n_without:
             return []
-        word = "item has" if self.n_without == 1 else "items have"
-        return [f"{self.n_without:,} {word} no category and count as like the items that the same people had."]
+        what = "1 item has no category and counts" if self.n_without == 1 else f"{self.n_without:,} items have no category and count"
+        return [f"{what} as like the items that the same people had."]
 
     @cached_property
     def groups(self) -> sparse.csr_matrix:

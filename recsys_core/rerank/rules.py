@@ -20,8 +20,9 @@ class Rules(Reranker):
     Candidates are looked at one place after the other, for all users at once: one is taken when none of its categories is
     full and the places left still do for the smallest shares that are open (as far as the user's candidates can fill them).
     Blocked items never appear; pinned ones come first, in the order given, where the user may have them, and count for the
-    caps. Caps and required freshness are kept even where that leaves a list short. Shapes: items (B, C) -> columns (B, k).
-    Cost: C steps over B users and the categories of one item each; 6,000 users × 200 candidates -> 20 with a cap: 0.2 s on one thread.
+    caps. Caps and required freshness go before shares, and are kept even where that leaves a list short.
+    Shapes: items (B, C) -> columns (B, k). Cost: C steps over B users and the categories of one item each;
+    6,000 users × 200 candidates -> 20 with a cap: 0.2 s on one thread.
     """
 
     key = "rules"
