@@ -15,7 +15,8 @@ from recsys_core.params import fields
 from . import state
 from .diversity_data import Bench, Setting, methods, strengths_of, why_not
 from .diversity_words import plugin, strength_text
-from .forms import checked, params_form
+from .forms import checked
+from .shape_form import shape_form
 from .text import md
 
 LENGTHS = (5, 10, 20)
@@ -43,7 +44,7 @@ class Choice:
         return self.setting.values | more
 
 
-def controls(of: Bench) -> Choice | None:
+def controls(dataset_id: str, of: Bench) -> Choice | None:
     """None while nothing can be shaped with what is chosen; it is said why."""
     found, reasons = methods(), why_not(of)
     usable = [key for key in found if not reasons[key]]
@@ -57,7 +58,7 @@ def controls(of: Bench) -> Choice | None:
         return None
     strength = _strength(key, method)
     k = _length(of)
-    values = _settings(key, method)
+    values = _settings(key, method, dataset_id)
     accuracy, other = _measures(key, method)
     if values is None:
         return None
@@ -95,14 +96,13 @@ def _length(of: Bench) -> int:
     return int(k or fitting[0])
 
 
-def _settings(key: str, method: Any) -> dict[str, Any] | None:
+def _settings(key: str, method: Any, dataset_id: str) -> dict[str, Any] | None:
     """The method's other parameters, checked; None after saying what is wrong."""
-    hidden = ["strength"] if method.has_strength() else []
-    if len(fields(method.Params)) == len(hidden):
+    if not [field for field in fields(method.Params) if field.name != "strength"]:
         return {}
-    box = st.expander("Settings of the method", icon=":material/tune:", key=f"diversity-settings-{key}") if hidden else st.container()
-    with box:
-        values = params_form(method.Params, f"diversity-{key}", hide=hidden)
+    folded = {"label": "Settings of the method", "icon": ":material/tune:", "key": f"diversity-settings-{key}"}
+    with st.expander(**folded) if method.has_strength() else st.container(gap="small"):
+        values = shape_form(method, f"diversity-{key}", dataset_id)
     params = checked(method.Params, values, owner=method.label)
     return None if params is None else params.model_dump(mode="json")
 

@@ -47,7 +47,7 @@ def curve_card(run: Any, of: Bench, choice: Choice, points: Sequence[Mapping[str
             st.caption(md(pair(points[now], points[0], (choice.accuracy, choice.other))))
         charts.show(
             curve(points, choice.other, choice.accuracy, now),
-            question(choice.other),
+            question(choice.other) if choice.method.has_strength() else "What does it cost?",
             key="diversity-chart",
             alt=f"{metric_label(choice.accuracy)} against {metric_label(choice.other)}, a point a strength",
             note="Bars: 95 % interval of each mean. The sentence compares the same users with and without, so its interval is narrower.",
@@ -66,7 +66,8 @@ def provenance(run: Any, of: Bench, choice: Choice, kept: Any) -> None:
         if kept is None:
             wanted = choice.setting.spec(run.id).analysis_id
             busy = any(job.spec.key == wanted for job in jobs_of(kinds=(KIND,)) if not job.ended)
-            if st.button("Work out the whole curve", key="diversity-work-out", icon=":material/timeline:", disabled=busy):
+            label = "Work out the whole curve" if choice.method.has_strength() else "Work out for all users"
+            if st.button(label, key="diversity-work-out", icon=":material/timeline:", disabled=busy):
                 submit(run, [choice.setting])
                 st.rerun(scope="app")
     if kept is not None:
@@ -80,7 +81,7 @@ def provenance(run: Any, of: Bench, choice: Choice, kept: Any) -> None:
         whom = f"{n:,} of {count(n_all, 'test user')}, drawn by chance" if of.is_sample else f"all {count(n, 'test user')}"
         st.caption(
             f":material/speed: A live estimate on {whom}, from the {count(of.depth)} candidates kept for each. "
-            "The whole curve uses everybody and up to 200 candidates, and is kept."
+            "Worked out in full, it uses everybody and up to 200 candidates, and is kept."
         )
 
 

@@ -87,7 +87,7 @@ def question(name: str) -> str:
 
 def sentence(point: Mapping[str, Any], start: Mapping[str, Any], other: str, accuracy: str, opening: str) -> str:
     """ "At .35 the lists are 22 % more varied and lose 1.8 % of NDCG@10 (1.1 to 2.6)." opening: "At .35", "With this"."""
-    if point is start:
+    if point is start or all(change == {"mean": 0.0, "low": 0.0, "high": 0.0} for change in (point.get("change") or {"": 1}).values()):
         return f"{opening} the lists stay as the model makes them."
     gain, loss = change_of(point, start, other), change_of(point, start, accuracy)
     return f"{opening} {_gained(gain.mean, point, start, other)}{_lost(loss, accuracy)}."

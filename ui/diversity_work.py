@@ -21,7 +21,7 @@ def work(dataset_id: str, run: Any, of: Bench) -> None:
     def draw() -> None:
         left, right = st.columns([2, 3], gap="medium")
         with left, st.container(border=True, key="diversity-controls"):
-            choice = controls(of)
+            choice = controls(dataset_id, of)
             if choice is None:
                 return
             points, kept = points_of(of, choice)

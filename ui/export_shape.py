@@ -6,12 +6,14 @@ from typing import Any
 
 import streamlit as st
 
+from recsys_core.params import fields
 from recsys_core.rerank._base import DEPTH, Shelf
 
 from . import navigation, state
 from .components import card
 from .diversity_data import methods
 from .forms import checked, params_form
+from .shape_form import shape_form
 from .text import md
 
 APPLIED = "_shape"  # what Diversity handed over: {"method", "params", "turn"}
@@ -48,7 +50,12 @@ def shape_card(dataset_id: str, run: Any) -> tuple[bool, dict[str, Any] | None]:
             st.warning(f"It cannot be used here: {md(why)}", icon=":material/warning:")
             return False, None
         start = applied.get("params") if applied.get("method") == key else None
-        params = checked(method.Params, params_form(method.Params, f"{KEY}-{key}-{applied.get('turn', 0)}", values=start), method.label)
+        turn = f"{KEY}-{key}-{applied.get('turn', 0)}"  # applied anew, the form starts anew
+        values = shape_form(method, turn, dataset_id, start)
+        if method.has_strength():
+            field = next(field for field in fields(method.Params) if field.name == "strength")
+            values |= params_form([field], turn, values=start)
+        params = checked(method.Params, values, method.label)
         navigation.link(
             "diversity", "See what it gives and costs", icon=navigation.PAGES["diversity"][1], dataset=dataset_id, run=run.id, method=key
         )

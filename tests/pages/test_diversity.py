@@ -193,3 +193,28 @@ def test_apply_hands_method_strength_and_length_to_export(open_page, text_of, wo
     assert at.dataframe[0].value.equals(shaped)
     at.selectbox(key="export-shape").set_value("").run()
     assert not at.dataframe[0].value.equals(shaped) and len(at.dataframe[0].value) == len(shaped) == 15
+
+
+def test_rules_are_set_by_title_and_category(open_page, text_of, workspace) -> None:
+    data = _data()
+    dataset_id, run_id = _train(workspace, data)
+    at = open_page("diversity", dataset=dataset_id)
+    at.selectbox(key="diversity-method").set_value("rules").run()
+    assert _sentence(at) == "**Shaped like this, the lists stay as the model makes them.**"
+    at.multiselect(key="diversity-rules/pinned").set_value(["i03"]).run()
+    at.multiselect(key="diversity-rules/blocked").set_value(["i05"]).run()
+    at.multiselect(key="diversity-rules/category_caps-").set_value(["Comedy"]).run()
+    at.number_input(key="diversity-rules/category_caps-/Comedy").set_value(1).run()
+    assert "pinned items: 1; blocked items: 1" in text_of(at).replace("\\", "") and "Comedy 1" in text_of(at)
+    run, shown = workspace.run(run_id), re.findall(r"(?:Active|In between|Newcomer): (u\d\d)", text_of(at))
+    train = run.training()
+    for user, lines in zip(shown, _lists(at, "After"), strict=True):
+        had = set(train.items.decode(train.histories(train.users.encode([user])).items))
+        assert ("Bold" in lines[0]) == ("i03" not in had), "pinned first, unless the user had it"
+        assert not any("Book i05" in line for line in lines) and sum("Comedy" in line for line in lines) <= 1
+    at.button(key="diversity-apply").click().run()
+    at.switch_page("../pages/export.py").run()
+    file = at.dataframe[0].value
+    assert "i05" not in set(file["item"]) and (file["genres"] == "Comedy").groupby(file["user"]).sum().max() <= 1
+    at.multiselect(key="export-shape-rules-1/blocked").set_value(["i05", "nobody"]).run()
+    assert "'nobody' is not in the data" in "".join(e.value for e in at.error).replace("\\", "")
