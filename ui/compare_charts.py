@@ -164,7 +164,8 @@ def dots(
     fig = figure(x, "", legend=True, height=120 + (30 + 6 * len(groups)) * len(rows))
     labels = [look.label for look in rows]
     for n, (segment, (values, low, high)) in enumerate(groups.items()):
-        offset = (n - (len(groups) - 1) / 2) * 0.2
+        offset = (n - (len(groups) - 1) / 2) * min(0.2, 0.84 / len(groups))
+        symbol = SYMBOLS[n % len(SYMBOLS)] + ("" if n < len(SYMBOLS) else "-open")
         error = None
         if low is not None and high is not None:
             middle = np.asarray(values, dtype=float)
@@ -177,7 +178,7 @@ def dots(
                 "thickness": 1.5,
                 "width": 3,
             }
-        key = {"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 10, "color": MUTED}
+        key = {"symbol": symbol, "size": 10, "color": MUTED}
         fig.add_scatter(x=[None], y=[None], name=plain(segment), mode="markers", marker=key)
         fig.add_scatter(
             x=list(values),
@@ -185,7 +186,7 @@ def dots(
             name=plain(segment),
             mode="markers",
             error_x=error,
-            marker={"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 10, "color": [look.color for look in rows]},
+            marker={"symbol": symbol, "size": 10, "color": [look.color for look in rows]},
             showlegend=False,
             customdata=labels,
             hovertemplate=f"%{{customdata}}<br>{plain(segment)}<br>{plain(x)} %{{x:.4f}}<extra></extra>",

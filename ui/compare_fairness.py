@@ -11,7 +11,7 @@ import streamlit as st
 from recsys_core.evaluation import ExposureFairness, QualityFairness
 
 from . import charts, compare_intervals
-from .compare_groups import choices, exposure, grouping_of, quality
+from .compare_groups import choices, exposure, grouping_of, quality, telling_column
 from .compare_verdicts import p_text
 from .compare_views import View
 from .text import md, share
@@ -26,10 +26,12 @@ def fairness(view: View) -> None:
     """Across one column of the users or of the items."""
     options = choices(view.group, "item") | choices(view.group, "user")
     columns = [key for key in options if "/column/" in key]
-    sides = {"item": "Items", "user": "Users"}
+    sides, telling = {"item": "Items", "user": "Users"}, telling_column(view.group)
+    keys = [*columns, *(key for key in options if key not in columns)]
     key = st.selectbox(
         "Across",
-        [*columns, *(key for key in options if key not in columns)],
+        keys,
+        index=keys.index(telling) if telling in keys else 0,
         format_func=lambda k: f"{sides[k.partition('/')[0]]}: {options.get(k, k)}",
         key="fair-across",
         persist_state="session",
@@ -134,9 +136,9 @@ def _exposure_table(found: list[tuple[Any, ExposureFairness]], key: str, k: int)
         column_config={
             "name": text("Recommender", width="medium", pinned=True),
             "moved": figure("Off the choices", format="%.1f %%", help=f"{moved} Against the training interactions."),
-            "ratio": figure("Most to least favoured", format="%.2f", help=ratio.format("interaction")),
+            "ratio": figure("Most to least favoured", format="%.1f", help=ratio.format("interaction")),
             "moved_catalogue": figure("Off the catalogue", format="%.1f %%", help=f"{moved} Against the number of items."),
-            "ratio_catalogue": figure("Most to least, by item", format="%.2f", help=ratio.format("item")),
+            "ratio_catalogue": figure("Most to least, by item", format="%.1f", help=ratio.format("item")),
         },
     )
     st.caption(f"In the first {k} of all lists. Proportion is one idea of what is fair; which one fits is for you to say.")

@@ -31,18 +31,27 @@ def _tables(folder: str, dataset_id: str) -> dict[str, pd.DataFrame | None]:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _columns(folder: str, dataset_id: str) -> dict[str, list[str]]:
+def _columns(folder: str, dataset_id: str) -> dict[str, dict[str, str]]:
     return {side: evaluation.usable_columns(table) for side, table in _tables(folder, dataset_id).items()}
 
 
 def choices(group: Group, side: str) -> dict[str, str]:
     """Key -> label of every way to part the users (or items) of this dataset: the usual two, then the columns of its table."""
     fixed = {key: label for key, label in FIXED.items() if key.startswith(side)}
+    return fixed | {f"{side}/column/{column}": column for column in _usable(group, side)}
+
+
+def _usable(group: Group, side: str) -> dict[str, str]:
     try:
-        columns = _columns(str(state.root()), group.runs[0].dataset_id)[side]
+        return _columns(str(state.root()), group.runs[0].dataset_id)[side]
     except WorkbenchError:  # the dataset was deleted, its runs are still there
-        columns = []
-    return fixed | {f"{side}/column/{column}": column for column in columns}
+        return {}
+
+
+def telling_column(group: Group) -> str | None:
+    """The choice to begin with: categories of items, then other columns of a few values."""
+    found = [(kind, f"{side}/column/{column}") for side in ("item", "user") for column, kind in _usable(group, side).items()]
+    return next((key for wanted in ("multi_valued", "categorical") for kind, key in found if kind == wanted), None)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -70,7 +70,7 @@ def _items(view: View) -> None:
     )
     note += f" Too few held-out interactions to tell: {_small(first.loc[few], 'n_relevant', 'interaction', '')}." if few else ""
     fig = compare_charts.dots([view.look(run) for run, _ in found], groups, f"Found within {view.k}")
-    charts.show(fig, f"Which items are found? {_leaders(best, view, 'finds most of')}", key=f"items-{key}", note=note)
+    charts.show(fig, f"Which items are found? {_leaders(best, view)}", key=f"items-{key}", note=note)
 
 
 def _row(served: Figures, name: str, part: str) -> list[float]:
@@ -85,13 +85,14 @@ def _best(values: Sequence[float], higher: bool) -> int:
     return int(np.nanargmax(values) if higher else np.nanargmin(values)) if np.isfinite(values).any() else 0
 
 
-def _leaders(best: dict[str, Any], view: Any, verb: str = "is ahead for") -> str:
-    """{"light users": run, …} -> "EASE is ahead for light users and medium users, ALS for heavy users"."""
+def _leaders(best: dict[str, Any], view: Any) -> str:
+    """{"light users": run, …} -> "EASE is ahead for light users and medium users; ALS for heavy users"."""
     led: dict[str, list[str]] = {}
     for said, run in best.items():
         led.setdefault(run.id, []).append(md(said))
     if len(led) == 1 and len(best) > 1:
-        return f"{md(view.looks[next(iter(led))].name)} {verb} all of them"
-    parts = [f"{md(view.looks[run_id].name)} {{}}{listing(groups, 3)}" for run_id, groups in led.items()]
-    link = verb.rpartition(" ")[2]
-    return "; ".join(part.format(f"{verb} " if n == 0 else f"{link} ") for n, part in enumerate(parts))
+        return f"{md(view.looks[next(iter(led))].name)} is ahead for all of them"
+    parts = [
+        f"{md(view.looks[run_id].name)}{'' if n else ' is ahead'} for {listing(said, 3)}" for n, (run_id, said) in enumerate(led.items())
+    ]
+    return "; ".join(parts)

@@ -72,7 +72,7 @@ def _table(told: Sequence[Repeat], name: str) -> None:
             "deviation": [s.deviation for s in spreads],
             "lowest": [s.lowest for s in spreads],
             "highest": [s.highest for s in spreads],
-            "drawn": ["each fold" if one.kind == "folds" else "each seed" if one.new_split else "the same" for one in told],
+            "drawn": ["another each fold" if one.kind == "folds" else "another each seed" if one.new_split else "the same" for one in told],
         }
     )
     text, figure = st.column_config.TextColumn, st.column_config.NumberColumn

@@ -56,7 +56,7 @@ def _forest(view: View) -> None:
     better = [view.look(run).name for run, gap in shown if gap.better == gap.name_b]
     worse = [view.look(run).name for run, gap in shown if gap.better == gap.name_a]
     who = (
-        f"{md(listing(better, 3))} clearly better than {md(view.look(baseline).name)}"
+        f"{md(listing(better, 3))} {'is' if len(better) == 1 else 'are'} clearly better than {md(view.look(baseline).name)}"
         if better
         else f"none is clearly better than {md(baseline.name)}"
     )

@@ -18,6 +18,7 @@ from .sensible import SENSIBLE, sensible_specs
 from .text import count, listing, md, size
 from .train_models import Offer, time_text
 from .train_protocol import Protocol
+from .train_seeds import repeat_choice, with_other_seeds
 from .train_settings import Chosen
 
 
@@ -53,6 +54,7 @@ def train_bar(protocol: Protocol | None, chosen: Sequence[Chosen], rows: Sequenc
         try:
             specs = [protocol.spec(c.key, c.params.model_dump(mode="json"), name=c.name) for c in chosen]
             specs = [spec if spec.name else spec.model_copy(update={"name": fused_name(spec)}) for spec in specs]
+            specs = with_other_seeds(specs, repeat_choice(protocol))
         except WorkbenchError as error:
             error_box(error)
             ready = False

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import BadInput
-from .output import JSON_OPTION, ProgressLine, metrics_table, print_json, say
+from .output import JSON_OPTION, ProgressLine, metrics_table, print_json, print_table, say
 
 if TYPE_CHECKING:
     from ..context import RunContext
     from ..jobs.sources import SplitSource
+    from ..jobs.spec import TrainSpec
     from ..jobs.training import Trained
+    from ..store.entries import RunEntry
 
 OPTIONAL_PARTS = ("fit_model", "ids")  # folders some runs have and others do not
 SPLIT_SET = typer.Option([], "--split-set", help="A setting of the split, name=value; may be repeated.")
@@ -41,6 +43,7 @@ def train(
     settings: list[str] = SET,
     k: int = typer.Option(20, "--k", help="Length of the lists that are written."),
     seed: int = typer.Option(42, "--seed", help="The same seed gives the same result."),
+    seeds: str | None = typer.Option(None, "--seeds", help="Several seeds, 1,2,3: one training each, into OUT/seed-1, …; says the spread."),
     refit: bool = typer.Option(True, "--refit/--no-refit", help="After early stopping or learning weights, fit again on all of train."),
     threads: int = typer.Option(0, "--threads", help="CPU threads; 0 = all."),
     device: str = typer.Option("auto", "--device", help="Where networks learn: cpu, cuda, mps, or auto, the fastest there is."),
@@ -52,10 +55,7 @@ def train(
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if threads > 0 else ():
         os.environ[name] = str(threads)  # read once, when numpy is imported: just below
     from .. import registry
-    from ..context import RunContext
     from ..jobs.spec import TrainSpec
-    from ..jobs.training import train_run
-    from ..store.entries import RunEntry
 
     if (dataset is None) == (train_file is None):
         raise BadInput("Give either --dataset NAME or --train FILE.", "See: python -m recsys_core train --help")
@@ -85,31 +85,102 @@ def train(
         keep_top=max(100, k),
     )
     registry.get("model", model)(spec.model_params())  # parameters are checked before any file is read
+    files = Files(train_file, test_file, items, users, threshold)
+    place = Place(target, k, device, Path(checkpoints).expanduser() if checkpoints else None)
+    if seeds is not None:
+        _repeated([spec.model_copy(update={"seed": one}) for one in _seeds(seeds)], place, files, json)
+        return
+    done = _trained(spec, place, files)
+    if done is None:
+        return
+    run, lists = done
+    if json:
+        figures = {"metrics": run.metrics, "overall": run.overall}
+        print_json({"run": str(target), **figures, "lists": lists.summary(), "manifest": run.manifest})
+        return
+    for note in [*run.notes, *run.card().get("notes", []), *lists.notes]:
+        say(note)
+    metrics_table(run.metrics, run.overall)
+    seconds = ", ".join(f"{stage} {run.manifest[f'{stage}_seconds']:.1f} s" for stage in ("fit", "recommend", "evaluate"))
+    print(f"\n{run.name}: {lists.n_rows:,} rows for {lists.n_users:,} users in {target / 'recommendations.csv'} ({seconds}).")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the data come from: all None for a dataset of the workspace."""
+
+    train: str | None
+    test: str | None
+    items: str | None
+    users: str | None
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it is trained and written: a folder, the length of the lists, the device, a folder of checkpoints."""
+
+    target: Path
+    k: int
+    device: str
+    checkpoints: Path | None
+
+
+def _trained(spec: TrainSpec, place: Place, files: Files) -> tuple[RunEntry, ListWriter] | None:
+    """Train, measure, write into the folder; None in the other processes of one run."""
+    from ..context import RunContext
+    from ..jobs.training import train_run
+    from ..store.entries import RunEntry
+
     first = int(os.environ.get("RANK", 0)) == 0  # of several processes started by torchrun, one tells and writes
     progress = ProgressLine(quiet=not first)
-    workdir = Path(checkpoints).expanduser() if checkpoints else None
-    ctx = RunContext(seed=seed, threads=threads, device=device, on_progress=progress, workdir=workdir)
-    source, spec, ctx = _source(spec, ctx, train_file, test_file, items, users, threshold)
+    ctx = RunContext(seed=spec.seed, threads=spec.threads, device=place.device, on_progress=progress, workdir=place.checkpoints)
+    source, spec, ctx = _source(spec, ctx, files.train, files.test, files.items, files.users, files.threshold)
     if not first:
         with tempfile.TemporaryDirectory(prefix="recsys-") as scratch:
             train_run(spec, source, Path(scratch) / "run", ctx)
-        return
-    lists = ListWriter(source, k)
+        return None
+    lists, target = ListWriter(source, place.k), place.target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".recsys-") as scratch:
         folder = Path(scratch) / "run"
         manifest = train_run(spec, source, folder, ctx, name=spec.title, keep=lambda first: lists(first, folder))
         progress.done()
         move_into(folder, target)
-    run = RunEntry(target, manifest)
-    if json:
-        print_json({"run": str(target), "metrics": run.metrics, "overall": run.overall, "lists": lists.summary(), "manifest": manifest})
+    return RunEntry(target, manifest), lists
+
+
+def _repeated(specs: list[TrainSpec], place: Place, files: Files, json: bool) -> None:
+    """One training a seed, each in a folder of its own, and how far the figures spread."""
+    from ..evaluation import Repeat
+
+    runs = []
+    for spec in specs:
+        inner = None if place.checkpoints is None else place.checkpoints / f"seed-{spec.seed}"
+        done = _trained(spec, replace(place, target=place.target / f"seed-{spec.seed}", checkpoints=inner), files)
+        if done is not None:
+            runs.append(done[0])
+            say(f"Seed {spec.seed}: {done[0].path}")
+    if not runs:
         return
-    for note in [*run.notes, *run.card().get("notes", []), *lists.notes]:
-        say(note)
-    metrics_table(run.metrics, run.overall)
-    seconds = ", ".join(f"{stage} {manifest[f'{stage}_seconds']:.1f} s" for stage in ("fit", "recommend", "evaluate"))
-    print(f"\n{run.name}: {lists.n_rows:,} rows for {lists.n_users:,} users in {target / 'recommendations.csv'} ({seconds}).")
+    repeat = Repeat(tuple(runs), "seeds", specs[0].splitter().seeded)
+    spreads = {name: repeat.spread(name) for name in [*runs[0].metrics, *runs[0].overall]}
+    if json:
+        print_json({"runs": [str(run.path) for run in runs], "seeds": repeat.seeds, "spread": {n: asdict(s) for n, s in spreads.items()}})
+        return
+    print_table(
+        ["metric", "mean ± spread", "lowest", "highest"], [[n, s.text(), f"{s.lowest:.4f}", f"{s.highest:.4f}"] for n, s in spreads.items()]
+    )
+    drawn = "each seed also drew another split" if repeat.new_split else "the split was the same for each seed"
+    print(f"\n{repeat.label} in {place.target}; {drawn}. ± is the standard deviation between seeds.")
+
+
+def _seeds(text: str) -> list[int]:
+    """The text "1,2,3" as numbers, each once."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or len(parts) > 20 or not all(part.isascii() and part.isdigit() and int(part) < 2**31 for part in parts):
+        raise BadInput(f"--seeds must be 1 to 20 whole numbers from 0, separated by commas; got '{text}'.", "For example: 1,2,3.")
+    return list(dict.fromkeys(map(int, parts)))
 
 
 def _source(

@@ -150,12 +150,12 @@ class ExposureFairness:
         moved = _percent(self.distance_interactions)
         text = f"{name} would have to move {moved} of its exposure to show each group as often as people chose it"
         parts = [
-            f"{self.said[i]} get {_percent(shown)} of it for {_percent(chosen)} of the interactions"
+            f"{self.said[i]}, {_percent(shown)} of it for {_percent(chosen)} of the interactions"
             for i in dict.fromkeys((most, least))
             for shown, chosen in [(table["exposure"][i], table["interactions"][i])]
             if sure[i]
         ]
-        return f"{text}: {', '.join(parts)}." if parts else f"{text}; no group is clearly off."
+        return f"{text}: {'; '.join(parts)}." if parts else f"{text}; no group is clearly off."
 
 
 def exposure_fairness(

@@ -72,6 +72,8 @@ class Grouping:
     def said(self, group: int | str) -> str:
         """ "light users", "plan free"."""
         name = self.names[group] if isinstance(group, int | np.integer) else group
+        if name in (OTHER, NO_VALUE):
+            return name if name == OTHER else f"{self.side}s without {self.label}"
         return self.saying.format(name.partition(" (")[0])
 
     @classmethod
@@ -154,11 +156,13 @@ def by_item_popularity(popularity: np.ndarray, head_to: float = 0.5) -> Grouping
     return Grouping.of_codes("How popular items are", "item", codes, names, saying="{} items", note=note)
 
 
-def usable_columns(table: pd.DataFrame | None) -> list[str]:
-    """Columns that can part users or items into groups: no titles, ids or columns of one value."""
+def usable_columns(table: pd.DataFrame | None) -> dict[str, str]:
+    """Column -> kind ("categorical", "multi_valued", "numeric", "date") of those that can part users or items into groups: no
+    titles, ids or columns of one value."""
     if table is None:
-        return []
-    return [name for name in map(str, table.columns) if guess(name, table[name].reset_index(drop=True)).kind is not None]
+        return {}
+    kinds = {name: guess(name, table[name].reset_index(drop=True)).kind for name in map(str, table.columns)}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
 def by_column(table: pd.DataFrame, column: str, side: Side, n: int, among: np.ndarray | None = None) -> Grouping:

@@ -206,6 +206,21 @@ def test_train_on_a_saved_dataset(run, files, tmp_path):
     assert json.loads(run("runs", "--json")[0]) == []
 
 
+def test_several_seeds_are_several_runs_and_their_spread(run, files, tmp_path):
+    out_dir = tmp_path / "out"
+    out, _ = run("train", "--train", files / "train.csv", "--model", "popular", "--seeds", "3,1,3", "--out", out_dir, "--json")
+    found = json.loads(out)
+    assert found["seeds"] == [3, 1] and found["runs"] == [str(out_dir / "seed-3"), str(out_dir / "seed-1")]
+    own = [json.loads((out_dir / f"seed-{seed}" / "metrics.json").read_text())["metrics"]["ndcg@10"]["mean"] for seed in (3, 1)]
+    spread = found["spread"]["ndcg@10"]
+    assert spread["n"] == 2 and spread["mean"] == pytest.approx(sum(own) / 2) and spread["highest"] == max(own) > min(own)
+    assert spread["deviation"] == pytest.approx(abs(own[0] - own[1]) / 2**0.5)
+    said, _ = run(
+        "train", "--train", files / "train.csv", "--test", files / "test.csv", "--model", "popular", "--seeds", "1,2", "--out", out_dir
+    )
+    assert "mean ± spread" in said and "Most popular, 2 seeds" in said and "the split was the same for each seed" in said
+
+
 # ---- lists and figures ---------------------------------------------------------------------------
 def test_two_processes_train_one_run(run, files, tmp_path):
     """torchrun on this machine: one process writes, and the figures are those of one process up to the noise of training."""
@@ -341,6 +356,7 @@ BAD = [
     (("train", "--dataset", "nothing", "--model", "ease", "--out", "{t}/o"), "no dataset 'nothing'"),
     (("train", "--train", "{f}/train.csv", "--split", "magic", "--model", "ease", "--out", "{t}/o"), "Unknown splitter 'magic'"),
     (("train", "--train", "{f}/train.csv", "--model", "ease", "--k", "0", "--out", "{t}/o"), "got 0"),
+    (("train", "--train", "{f}/train.csv", "--model", "ease", "--seeds", "1,x", "--out", "{t}/o"), "got '1,x'"),
     (("train", "--train", "{f}/train.csv", "--model", "ease", "--k", "ten", "--out", "{t}/o"), "ten"),
     (("train", "--train", "{f}/train.csv", "--model", "weighted", "--set", "models=ease,nope", "--out", "{t}/o"), "nope"),
     (("train", "--train", "{f}/train.csv", "--model", "weighted", "--set", "weights=1", "--out", "{t}/o"), "got 1"),

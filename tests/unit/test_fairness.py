@@ -142,7 +142,7 @@ def test_lists_in_proportion_are_called_fair_and_others_named():
     assert "no group is clearly off" in fair.sentence("ALS") and fair.ratio_catalogue < 1.1
     unfair = evaluation.exposure_fairness(lists([[0, 2, 4]] * 50), parted(np.arange(20) % 2, side="item"), np.ones(20), 10)
     assert unfair.ratio_catalogue == math.inf and unfair.distance_interactions == pytest.approx(0.5)
-    assert "plan a get 100 % of it for 50 % of the interactions, plan b get 0 %" in unfair.sentence("ALS")
+    assert "plan a, 100 % of it for 50 % of the interactions; plan b, 0 % of it" in unfair.sentence("ALS")
 
 
 def test_exposure_needs_items_and_something_shown():

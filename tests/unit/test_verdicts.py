@@ -247,7 +247,7 @@ def test_numbers_and_dates_come_in_quarters():
 
 def test_titles_cannot_part_items():
     table = pd.DataFrame({"title": [f"Film {i} of the series {i * 7}" for i in range(50)], "one": ["x"] * 50, "year": [1990, 1991] * 25})
-    assert evaluation.usable_columns(table) == ["year"] and evaluation.usable_columns(None) == []
+    assert evaluation.usable_columns(table) == {"year": "categorical"} and evaluation.usable_columns(None) == {}
     with pytest.raises(Unsupported, match="'title' cannot part items"):
         evaluation.by_column(table, "title", "item", 50)
 
