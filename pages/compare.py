@@ -13,6 +13,7 @@ from ui.compare_tabs import tabs
 from ui.compare_views import View
 from ui.components import dataset_picker, empty_state, page_header, protocol_card
 from ui.jobs import job_list, live_jobs
+from ui.report import download_report
 
 page_header("Compare", "Which recommender is best on your data, and at what.")
 dataset_id = dataset_picker(need="There is nothing to compare yet: bring in a file first, or try the sample data on Home.")
@@ -38,6 +39,7 @@ with st.container(border=True, key="leaderboard"):
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Leaderboard", anchor=False, width="stretch")
         download_table(runs, name, baseline, found, key="download-table")
+        download_report(group, runs, name, baseline, key="download-report")
     st.markdown(headline(runs, name, baseline, found))
     show_table(leaderboard(runs, name, baseline, found), name, baseline, key=f"table-{name}-{len(runs)}-{runs[0].id}")
     card = runs[0].card()

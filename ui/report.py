@@ -15,12 +15,14 @@ import numpy as np
 
 from recsys_core import __version__
 from recsys_core.errors import WorkbenchError
-from recsys_core.evaluation import by_activity, card_facts, metric_label, verdict
+from recsys_core.evaluation import card_facts, metric_label, verdict
 from recsys_core.store.files import now
 
 from . import state
 from .compare_data import Group, _per_user, _topk, differences_to, figure_of, groups_of, judged, ranked
+from .compare_groups import grouping_of
 from .compare_table import headline, leaderboard
+from .components import download
 from .inspect_items import item_names
 from .report_charts import charts_of
 from .text import day, number, score
@@ -60,6 +62,12 @@ def report_html(group: Group, runs: Sequence[Any], name: str, baseline: Any) -> 
     )
 
 
+def download_report(group: Group, runs: Sequence[Any], name: str, baseline: Any, *, key: str) -> None:
+    """The button; the file is made at the click."""
+    about = "Everything on this comparison in one file that opens in any browser, without the app."
+    download("Report", lambda: report_html(group, runs, name, baseline), "report.html", key=key, mime="text/html", help=about)
+
+
 def _data_figures(stats: Any, card: dict[str, Any]) -> list[tuple[str, str]]:
     if stats is None:
         return []
@@ -92,10 +100,8 @@ def _verdicts(group: Group, runs: Sequence[Any], name: str, baseline: Any, found
     """A sentence for every run against the baseline, with the users it wins and loses."""
     if not found:
         return []
-    train, holdout = judged(group)
-    seen = holdout.given if holdout.given is not None else train
     frames = {run.id: _per_user(str(state.root()), run.id) for run in runs}
-    grouping = by_activity(np.diff(seen.matrix("seen").indptr), holdout.users)
+    grouping = grouping_of(group, "user/activity")
     return [
         verdict(frames[baseline.id], frames[run.id], name, grouping, names=(baseline.name, run.name), overall=found[run.id]).sentence()
         for run in runs

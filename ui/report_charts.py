@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from recsys_core.evaluation import metric_label, pareto_front
 
 from . import compare_charts, interval_charts
-from .compare_data import Group, by_activity, curve_of, figure_of, higher_is_better, metrics_of
+from .compare_data import Group, curve_of, figure_of, higher_is_better, metrics_of
+from .compare_groups import by_user_group
 
 LINES = 10  # runs in one figure of lines
 AGAINST = ("intra_list_diversity", "coverage", "novelty")
@@ -75,13 +76,13 @@ def _trade_off(runs: Sequence[Any], name: str, looks: dict[str, Any]) -> dict[st
 
 
 def _activity(group: Group, runs: Sequence[Any], name: str, looks: dict[str, Any]) -> dict[str, str] | None:
-    frames = [(run, by_activity(group, run, name)) for run in runs[:LINES]]
+    frames = [(run, by_user_group(group, run, "user/activity", name)) for run in runs[:LINES]]
     frames = [(run, frame) for run, frame in frames if len(frame)]
     if not frames:
         return None
     groups = {}
-    for segment in frames[0][1]["segment"]:
-        rows = [frame[frame["segment"] == segment] for _, frame in frames]
+    for segment in frames[0][1]["group"]:
+        rows = [frame[frame["group"] == segment] for _, frame in frames]
         if all(len(row) for row in rows):
             groups[str(segment)] = tuple([float(row[part].iloc[0]) for row in rows] for part in ("mean", "low", "high"))
     fig = compare_charts.dots([looks[run.id] for run, _ in frames], groups, metric_label(name))
