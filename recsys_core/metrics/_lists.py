@@ -65,7 +65,8 @@ class Lists:
         source = self.catalog.train if self.holdout.given is None else self.holdout.given
         liked = source.matrix("binary")[self.users]
         none = (np.diff(liked.indptr) == 0).astype(np.float32)
-        return mixtures(liked + sparse.diags(none) @ self.seen, self.catalog.shares)
+        had = liked + sparse.diags(none) @ self.seen if none.any() else liked
+        return mixtures(had, self.catalog.shares)
 
     @cached_property
     def flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
