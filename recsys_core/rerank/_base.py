@@ -25,7 +25,7 @@ BLOCK_CELLS = 12_800  # candidates of a block of users: what is worked on stays 
 
 class Reranker(ABC):
     """One way to shape lists. Params has `strength` in [0, 1] where the method trades accuracy for something:
-    0 leaves the list as it is, 1 looks at nothing else."""
+    0 leaves the list as it is, 1 is as far as the method goes: most then look at nothing else."""
 
     key: ClassVar[str]
     label: ClassVar[str]

@@ -13,7 +13,7 @@ from ._base import Reranker, Shelf
 
 
 class PopularityDiscount(Reranker):
-    """Order by (1 - s) · relevance - s · log popularity scaled to [0, 1]; or by its distance from what the user is used to.
+    """Order by relevance - s · log popularity scaled to [0, 1]; or less its distance from what the user is used to.
 
     Source: the ranking-stage discount of Abdollahpouri et al., "Managing popularity bias in recommender systems with
     personalized re-ranking", FLAIRS 2019, https://arxiv.org/abs/1901.07555, in its simplest form; the user's own level as in
@@ -32,7 +32,12 @@ class PopularityDiscount(Reranker):
 
     class Params(Params):
         strength: float = param(
-            0.2, ge=0.0, le=1.0, tune=(0.0, 1.0, "linear"), label="Discount", help="0 keeps the list; 1 orders by popularity alone."
+            0.4,
+            ge=0.0,
+            le=1.0,
+            tune=(0.0, 1.0, "linear"),
+            label="Discount",
+            help="0 keeps the list; 1 takes off as much for the most popular item as lies between the best and the worst candidate.",
         )
         towards: Literal["less_known", "own_level"] = param(
             "less_known",
@@ -48,7 +53,7 @@ class PopularityDiscount(Reranker):
             usual = np.bincount(liked.row, level[liked.items], len(liked)) / np.maximum(liked.lengths, 1)
             discount = np.where(liked.lengths[:, None] > 0, np.abs(discount - usual[:, None]), 0)
         strength = self.params.strength
-        value = np.where(items >= 0, (1 - strength) * relevance.astype(np.float64) - strength * discount, -np.inf)
+        value = np.where(items >= 0, relevance.astype(np.float64) - strength * discount, -np.inf)
         order = np.argsort(-value, axis=1, kind="stable")[:, :k]
         return np.where(np.take_along_axis(items, order, axis=1) >= 0, order, -1)
 

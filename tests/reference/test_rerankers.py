@@ -165,7 +165,7 @@ def test_popularity_discount(shelf, given, s, towards):
         liked = {i for u, i, v in zip(shelf.train.user, shelf.train.item, shelf.train.value, strict=True) if u == row and v >= 3}
         usual = np.mean([level[i] for i in liked])
         relevance = scaled(given.scores[[row]], given.items[[row]] >= 0)[0].astype(float)
-        values = {c: (1 - s) * relevance[c] - s * (level[i] if towards == "less_known" else abs(level[i] - usual))
+        values = {c: relevance[c] - s * (level[i] if towards == "less_known" else abs(level[i] - usual))
                   for c, i in enumerate(given.items[row]) if i >= 0}  # fmt: skip
         order = sorted(values, key=lambda c, values=values: (-values[c], c))[:K]
         expected[row, : len(order)] = given.items[row, order]
