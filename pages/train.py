@@ -32,7 +32,7 @@ if dataset_id:
     if chosen:
         with st.container(border=True, key="settings"):
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.subheader("Settings", anchor=False, width="stretch")
+                st.subheader("Settings", anchor="settings", width="stretch")
                 st.button("Clear choice", key="clear-choice", type="tertiary", on_click=clear_choice, args=(rows,))
             settings = settings_forms(chosen, rows, entry.stats, partners, protocol.n_folds if protocol else 1)
     else:

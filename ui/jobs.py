@@ -114,7 +114,7 @@ def _job(job: Any, key: str) -> None:
         now = job.progress() if job.state == "running" else {}
         steps = _curve(job) if job.kind == "train" and job.state != "queued" else []
         if job.state == "running":
-            _progress(now, steps)
+            _progress(now, steps, own_words=job.kind == "tune")
         elif job.ended:
             took = "" if job.seconds is None else f" · took {duration(job.seconds)}"
             st.caption(f"{md(job.reason)} " * bool(job.reason) + f"{_judged_how(job)}{ago(job.finished or job.submitted)}{took}")
@@ -178,11 +178,11 @@ def _judged_how(job: Any) -> str:
     return f"{md(rule)}, seed {md(job.spec.payload.get('seed'))} · "
 
 
-def _progress(now: dict[str, Any], steps: list[dict[str, Any]]) -> None:
-    """A bar with one line: where it is, the best so far, how long it will take."""
+def _progress(now: dict[str, Any], steps: list[dict[str, Any]], own_words: bool = False) -> None:
+    """A bar with one line: where it is, the best so far, how long it will take. own_words: the stage is a sentence for people."""
     fraction = min(1.0, max(0.0, float(now.get("fraction") or 0.0)))
     stage = str(now.get("stage") or "Starting")
-    parts = [stage.replace("_", " ").capitalize()]
+    parts = [stage if own_words else stage.replace("_", " ").capitalize()]
     if now.get("epoch") is not None:
         part, kind = place(stage)
         parts = [*filter(None, [part]), SAID[kind], f"pass {now['epoch']}" + (f" of {now['epochs']}" if now.get("epochs") else "")]

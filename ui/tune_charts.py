@@ -126,6 +126,7 @@ def slice_of(view: View, name: str) -> go.Figure:
         y=[t["values"][0] for t in trials],
         mode="markers",
         marker={
+            "opacity": 1,
             "size": [15 if t["number"] == best else 11 if t["number"] == 0 else 9 for t in trials],
             "symbol": ["star" if t["number"] == best else "diamond" if t["number"] == 0 else "circle" for t in trials],
             "color": [charts.series_color(1 if t["number"] == best else 2 if t["number"] == 0 else 0) for t in trials],
@@ -219,6 +220,7 @@ def pareto(view: View, chosen: int | None) -> go.Figure:
         hovertemplate="%{text}<extra></extra>",
         cliponaxis=False,
         marker={
+            "opacity": 1,
             "size": [17 if t["number"] == chosen else 12 for t in done],
             "color": [charts.series_color(1 if t["number"] == chosen else 2 if t["number"] == 0 else 0) for t in done],
             "symbol": [_symbol(t["number"], on, chosen) for t in done],

@@ -18,7 +18,7 @@ from recsys_core.params import ParamField, fields
 
 from .text import count, number, score
 
-STATES = {"complete": "Complete", "pruned": "Stopped early", "failed": "Failed", "running": "Running"}
+STATES = {"complete": "Complete", "pruned": "Stopped early", "failed": "Failed", "again": "Cut off", "running": "Running"}
 HARDLY = 1e-12
 
 Trial = Mapping[str, Any]
@@ -106,8 +106,13 @@ class View:
 
     def tally(self) -> str:
         """ "12 complete, 3 stopped early, 1 failed"."""
-        parts = [(sum(t["state"] == state for t in self.trials), word) for state, word in STATES.items()]
+        parts = [(sum(state_of(t) == state for t in self.trials), word) for state, word in STATES.items()]
         return ", ".join(f"{n} {word.lower()}" for n, word in parts if n)
+
+
+def state_of(trial: Trial) -> str:
+    """Its state; "again" of one that was cut off and is tried again when the search goes on."""
+    return "again" if trial["state"] == "failed" and trial.get("again") else str(trial["state"])
 
 
 def usable(trial: Trial, n: int) -> bool:
@@ -219,7 +224,7 @@ def table(view: View) -> pd.DataFrame:
     """One row a trial: number, each objective, what was tried, seconds, state, why it failed."""
     rows = []
     for trial in view.trials:
-        row: dict[str, Any] = {"number": trial["number"], "state": STATES.get(trial["state"], str(trial["state"]))}
+        row: dict[str, Any] = {"number": trial["number"], "state": STATES.get(state_of(trial), state_of(trial))}
         for n, metric in enumerate(view.objectives):
             row[metric] = trial["values"][n] if usable(trial, len(view.objectives)) else None
         row |= {f"param:{name}": trial.get("params", {}).get(name) for name in view.searched}
@@ -244,7 +249,7 @@ def failures(trials: Sequence[Trial]) -> list[str]:
     """Why trials failed, each reason once: "Trials 3 and 7: …"."""
     by_reason: dict[str, list[int]] = {}
     for trial in trials:
-        if trial["state"] == "failed":
+        if state_of(trial) == "failed":
             by_reason.setdefault(str(trial.get("reason") or "No reason was written down."), []).append(trial["number"])
     return [f"{_numbers(numbers)}: {reason}" for reason, numbers in by_reason.items()]
 

@@ -60,13 +60,13 @@ def goal_form(model: Any, stats: Any, protocol: Protocol | None) -> Goal:
             "List length k", ks, default=usual, key="tune-k", required=True, help="How many recommendations are judged.", **about
         )
         beyond = [*AGAINST, *[key for key, cls in metrics.items() if cls.kind == "beyond" and key not in AGAINST]]
-        seconds = [None, *[key for key in beyond if key in metrics and key != first]]
+        seconds = ["", *[key for key in beyond if key in metrics and key != first]]
         if st.session_state.get("tune-second") not in seconds:
-            st.session_state["tune-second"] = None
+            st.session_state["tune-second"] = ""
         second = st.selectbox(
             "Weigh against",
             seconds,
-            format_func=lambda key: "Nothing" if key is None else metric_label(key),
+            format_func=lambda key: metric_label(key) if key else "Nothing",
             key="tune-second",
             help="A second aim. The search then finds the trials nothing beats in both, and you choose among them.",
             **about,

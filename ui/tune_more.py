@@ -9,7 +9,7 @@ from recsys_core.jobs.tune_spec import TuneSpec
 from . import state
 from .errors import action
 from .text import count
-from .tune_data import View
+from .tune_data import View, state_of
 
 MORE = 20
 
@@ -40,5 +40,5 @@ def _search_on(view: View, key: str) -> None:
 
 def larger(view: View, more: int) -> TuneSpec:
     """The same study with room for so many more trials than it has."""
-    there = max((trial["number"] for trial in view.trials), default=-1) + 1
+    there = sum(state_of(trial) != "again" for trial in view.trials)  # what was cut off takes nothing from the budget
     return TuneSpec.make(**(dict(view.spec) | {"n_trials": there + more, "minutes": 0.0, "name": view.name}))

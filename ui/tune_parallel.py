@@ -50,7 +50,8 @@ def parallel(view: View, names: Sequence[str]) -> go.Figure:
             beyond = {0.0: -12, 1.0: 12}.get(at)  # ends of numbers stand beyond the lines, names of choices on them
             place = {"yshift": beyond} if beyond else {"xanchor": "left", "xshift": 6}
             fig.add_annotation(x=x, y=at, text=text, showarrow=False, font={"size": 11}, **place, **_plate())
-    fig.update_xaxes(tickvals=across, ticktext=[axis.label for axis in axes], range=[-0.15, len(axes) - 0.85])
+    fig.update_xaxes(tickvals=across, ticktext=[axis.label for axis in axes], range=[-0.3, len(axes) - 0.7], ticklabeloverflow="allow")
+    fig.update_layout(margin={"l": 16, "r": 16})
     fig.update_yaxes(visible=False, range=[-0.14, 1.14])
     return fig
 

@@ -10,7 +10,7 @@ from recsys_core.errors import WorkbenchError
 from recsys_core.evaluation import metric_label
 
 from . import navigation, state
-from .errors import error_box, guard
+from .errors import error_box, guard, notify
 from .text import md
 from .train_prefill import prefill_model, prefill_protocol
 from .train_submit import order_of
@@ -143,4 +143,5 @@ def _use(view: View, trial: Trial, spec: Any) -> None:
     """Train with the model ticked, its form filled and the same split."""
     prefill_model(view.model, settings_of(view, trial))
     prefill_protocol(spec.model_dump(mode="json"))
+    notify(f"The settings of trial {trial['number']} are filled in for {md(view.model_label)}. [See them](#settings)", "info")
     navigation.go("train", dataset=spec.dataset)

@@ -257,6 +257,16 @@ def test_a_running_study_can_be_cancelled_and_shows_what_it_has(open_page, text_
     assert queue.job(spec.study_id).state == "queued"
 
 
+def test_a_trial_that_was_cut_off_is_neither_a_failure_nor_budget(open_page, text_of, saved) -> None:
+    workspace, dataset = saved
+    cut = trial(4, None, "failed", regularization=1.0) | {"again": True, "reason": "It was stopped before it was done."}
+    study = write_study(workspace, ease(dataset), [*TRIALS[:4], cut], best=3, front=[3])
+    at = open_page("tune", dataset=dataset, study=study)
+    assert "3 complete, 1 stopped early, 1 cut off" in said(at, text_of) and not at.warning
+    next(button for button in at.button if button.label == "Search on").click().run()
+    assert JobQueue(workspace).jobs()[0].spec.payload["n_trials"] == 4 + 20
+
+
 def test_a_study_that_is_done_is_given_more_trials(open_page, saved) -> None:
     workspace, dataset = saved
     study = filled(workspace, dataset)
