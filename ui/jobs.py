@@ -32,9 +32,7 @@ def jobs_of(dataset: str | None = None, kinds: Collection[str] | None = None, id
     found = [
         job
         for job in state.queue().jobs()
-        if (kinds is None or job.kind in kinds)
-        and (ids is None or job.id in ids)
-        and (dataset is None or dataset_of(job) == dataset)
+        if (kinds is None or job.kind in kinds) and (ids is None or job.id in ids) and (dataset is None or dataset_of(job) == dataset)
     ]
     live = [job for job in found[::-1] if not job.ended]
     return [j for j in live if j.state == "running"] + [j for j in live if j.state == "queued"] + [j for j in found if j.ended]
