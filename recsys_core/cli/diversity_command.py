@@ -22,7 +22,6 @@ def diversity(
     strengths: str = typer.Option(
         "0,0.1,0.2,0.3,0.5,0.7,0.9,1", "--strengths", help="Points of the curve, from 0 to 1, separated by commas."
     ),
-    threads: int = typer.Option(0, "--threads", help="CPU threads; 0 is all."),
     json: bool = JSON_OPTION,
 ) -> None:
     """Work out the accuracy-diversity curve of a run; it is kept in the workspace."""
@@ -38,7 +37,7 @@ def diversity(
     spec = DiversitySpec.make(run=workspace.run(run).id, method=method, params=pairs(settings, "--set"), k=k, depth=depth, strengths=asked)
     if not any(entry.id == spec.analysis_id for entry in workspace.analyses("diversity", run=spec.run)):
         progress = ProgressLine()
-        registry.get("job", "diversity")().run(spec.model_dump(mode="json"), workspace, RunContext(threads=threads, on_progress=progress))
+        registry.get("job", "diversity")().run(spec.model_dump(mode="json"), workspace, RunContext(on_progress=progress))
         progress.done()
     result = workspace.analysis(spec.analysis_id).result()
     if json:
