@@ -11,7 +11,7 @@ import streamlit as st
 from recsys_core.errors import WorkbenchError
 
 from . import charts, state
-from .text import count, listing, md, number, share, short
+from .text import count, listing, md, short
 
 RUN = "run:"
 LONGEST = 34  # characters of a name beside a bar
@@ -87,6 +87,8 @@ def _gates(gates: Mapping[str, Any], names: Sequence[str], key: str) -> None:
     segments, values = gates.get("segments") or [], gates.get("values") or []
     if not segments or len(values) != len(segments) or len(names) < 2:
         return
+    if all(max(column) - min(column) < ALIKE for column in zip(*values, strict=True)):
+        return  # the same for everybody: said by the chart of the weights
     fig = _stacked(segments, "Share of the say, %", len(names))
     for n, name in enumerate(names):
         shares = [100 * float(row[n]) for row in values]
@@ -149,21 +151,19 @@ def _segments(segments: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str
 
 
 def _candidates(about: Mapping[str, Any], titles: Mapping[str, str], order: str, key: str) -> None:
-    """How many candidates there are and what they hold of what was held out."""
-    if not about:
-        return
-    n = f"the first {count(about['depth'])} of each" if about.get("depth") else "the first of each"
-    size = f", {number(about['mean'])} items on average," if about.get("mean") else ""
-    recall = f" They hold {share(about['recall'])} of what held-out users took." if about.get("recall") is not None else ""
-    by = f" {md(titles.get(order, order))} puts them in order." if order else ""
+    """What the candidates of each part hold of what was held out; where nothing was measured, who they come from."""
     finders, recalls = [titles.get(label, label) for label in about.get("parts") or []], about.get("recalls") or []
-    said = f"Candidates: {n}{size} {'of ' + md(listing(finders, 6)) if finders else 'of all parts'}.{recall}{by}"
+    if not finders:
+        return  # all parts give candidates: a note of the run says how many
+    by = f" {md(titles.get(order, order))} puts them in order." if order else ""
+    said = f"The first {count(about['depth'])} of {md(listing(finders, 6))}"
     if len(finders) < 2 or len(recalls) != len(finders):
-        st.markdown(f":material/filter_alt: {said}")
+        st.markdown(f":material/filter_alt: {said} are the candidates.{by}")
         return
     values = [100 * float(value) for value in [*recalls, about["recall"]]]
     fig = charts.bars([*_cut(finders), "Together"], values, "Share of what was held out, %", digits=".1f")
-    _show(fig, "How much of what users took do the candidates hold?", key=f"candidates-{key}", note=said)
+    note = f"{said}, {about['mean']:,.0f} items for a user on average.{by}"
+    _show(fig, "How much of what users took do the candidates hold?", key=f"candidates-{key}", note=note)
 
 
 def _stacked(rows: Sequence[Any], x: str, n_series: int, mode: str = "stack") -> go.Figure:

@@ -135,7 +135,8 @@ class Switching(FusedModel):
         n_items = int(_items(history, self.fitted.n_items)[0])
         number = int(self._serving(history)[0])
         low, high = _ends(limits, int(np.searchsorted(limits, n_items, side="left")))
-        said = f"This history holds {n_items:,}; users with {_label(low, high)} are served by {self.part_labels()[number]} alone."
+        told = f"This history holds {n_items:,} item{'s' * (n_items != 1)}"
+        said = f"{told}; users with {_label(low, high)} are served by {self.part_labels()[number]} alone."
         return np.eye(len(scores))[number], 1.0, False, said
 
     # ---- what was found --------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def _card(open_page, text_of, monkeypatch, workspace: Workspace, run: RunEntry) 
         ("switching", ["**Which part serves whom?**", "Users by how many items"]),
         (
             "cascade",
-            ["**How much of what users took do the candidates hold?**", "Candidates: the first 5 of each", "Most popular puts them"],
+            ["**How much of what users took do the candidates hold?**", "The first 5 of Mine *one* and EASE, ", "Most popular puts them"],
         ),
         ("item_knn", []),
     ],

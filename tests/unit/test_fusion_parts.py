@@ -56,6 +56,17 @@ def test_runs_are_parts_that_are_not_trained_again(trained, key, monkeypatch, tm
     assert sorted(loaded.explain(3, user=0).refs) == sorted(p["label"] for p in found["parts"])
 
 
+def test_runs_without_a_fit_beside_validation_are_trained_once_more_and_it_is_said_once(trained):
+    train, part, validation, models = trained
+    ctx = RunContext(threads=1, load_run=lambda run_id, which="final": models[(run_id, "final")])
+    model = registry.get("model", "weighted")(models=["run:ease", "run:item_knn"]).fit(part, ctx, validation=validation)
+    assert model.parts[0] is not models[("ease", "final")] and model.parts[0].fitted is part
+    [said] = [note for note in model.notes if "once more" in note]
+    assert said.startswith("EASE and Item neighbours were trained once more without the held-out part")
+    final = model.for_refit().fit(train, ctx)
+    assert final.parts[0] is models[("ease", "final")] and not [note for note in final.notes if "once more" in note]
+
+
 def test_two_runs_of_one_kind_can_be_told_apart(trained):
     train, *_, models = trained
     ctx = RunContext(threads=1, load_run=lambda run_id, which="final": models[("ease", "final")])
