@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +73,7 @@ def tune(
             seed=seed,
             threads=threads,
         ),
-        space={name: [part.strip() for part in text.split(",")] for name, text in pairs(search, "--search").items()},
+        space={name: [_value(part.strip()) for part in text.split(",")] for name, text in pairs(search, "--search").items()},
         sampler=sampler,
         pruner=pruner,
         objectives=tuple(metric),
@@ -121,6 +122,15 @@ def _search(workspace: Workspace, spec: Any, ctx: Any, progress: ProgressLine, t
     if run is not None:
         print(f"\n{run.name}, trained on all of the training part and measured on the test:")
         metrics_table(run.metrics, run.overall)
+
+
+def _value(text: str) -> Any:
+    """A number or a switch where it reads as one, so that the same search asked for here and in the app is the same study."""
+    try:
+        value = json_module.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float) else text
 
 
 def _table(study: StudyEntry) -> None:

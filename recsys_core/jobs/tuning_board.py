@@ -105,6 +105,8 @@ class Board:
             notes.append(self._why_not_pruned())
         elif self.spec.pruner != "none" and len(self.objectives) > 1:
             notes.append("With two objectives no trial is ended early: one pass cannot tell which side of the trade it will be on.")
+        if self.spec.minutes and not finished and count["failed"]:
+            notes.append(f"Not one trial was done in {self.spec.minutes:g} minutes: allow more, or search a lighter model.")
         if exhausted and self.spec.sampler == "grid":
             notes.append(f"All {self.space.n_combinations:,} combinations of the grid were tried.")
         elif exhausted:

@@ -19,8 +19,8 @@ from ..errors import Cancelled, NotFound
 from .objective import Objective
 
 STARTUP_TRIALS = 5  # finished trials before the median says anything
-WARMUP_EPOCHS = 5  # first passes say little
-HALVING_FACTOR = 3
+WARMUP_EPOCHS = 8  # first passes say little: slow learners are not yet worse
+HALVING_EPOCHS, HALVING_FACTOR = 5, 3  # the first look, and how many times later the next is
 
 
 class TimeUp(Cancelled):
@@ -32,7 +32,7 @@ def make_pruner(kind: str) -> optuna.pruners.BasePruner:
     if kind == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS, n_min_trials=3)
     if kind == "halving":
-        return optuna.pruners.SuccessiveHalvingPruner(min_resource=WARMUP_EPOCHS, reduction_factor=HALVING_FACTOR)
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=HALVING_EPOCHS, reduction_factor=HALVING_FACTOR)
     return optuna.pruners.NopPruner()
 
 

@@ -289,6 +289,31 @@ def test_a_figure_of_another_kind_ends_nothing(workspace):
     assert any("No trial was ended early: Net" in note for note in study.notes)
 
 
+def test_phases_of_a_network_are_not_compared_with_each_other():
+    from recsys_core.context import Progress
+    from recsys_core.tuning.pruning import Watch
+
+    class Trial:
+        told = []
+
+        def report(self, value, step):
+            self.told.append((step, value))
+
+        def should_prune(self):
+            return False
+
+    watch = Watch(objective_of("recall@10"), Trial())
+    for stage, epochs in (("First: training", 3), ("Second: training", 2)):
+        for epoch in range(1, epochs + 1):
+            watch.hear(Progress(stage, epoch=epoch, metrics={"loss": 0.1}))  # inside a pass
+            watch.hear(Progress(stage, epoch=epoch, metrics={"loss": 0.1, "ndcg@20": epoch / 10}))
+    assert watch.curve == [{"epoch": 1, "value": 0.1}, {"epoch": 2, "value": 0.2}] and Trial.told == [], "of the last phase"
+    plain = Watch(objective_of("recall@10"), Trial())
+    for _ in range(2):  # told again after going on
+        plain.hear(Progress("training", epoch=1, metrics={"loss": 0.1, "ndcg@20": 0.3, "recall@5": 0.4}))
+    assert Trial.told == [(1, 0.4)], "the same metric at another length stands nearest to the objective"
+
+
 def test_two_objectives_give_the_front_of_a_slow_loop(workspace):
     study = tuned(workspace, asked("net", objectives=("ndcg@10", "gini@10"), n_trials=18))
     trials = study.trials()
@@ -469,6 +494,26 @@ def test_one_study_is_worked_on_once(workspace):
     study = tuned(workspace, spec)
     with FileLock(str(study.path / ".main")), pytest.raises(BadInput, match="going on already"):
         tuned(workspace, spec)
+
+
+def test_the_command_searches_trains_the_winner_and_says_what_it_gained(workspace, monkeypatch, capsys):
+    from recsys_core.cli import main
+
+    monkeypatch.setenv("RECSYS_WORKSPACE", str(workspace.root))
+    line = ["tune", "--data", "toy", "--model", "hill", "--search", "x=0.2,0.9", "--set", "y=40", "--trials", "6", "--threads", "1"]
+    assert main([*line, "--train-best"]) == 0
+    out, err = capsys.readouterr()
+    study = workspace.studies()[0]
+    first, best = study.trials()[0]["values"][0], study.best["values"][0]
+    assert f"validation NDCG@20 {best:.4f} against {first:.4f} with the defaults." in out and best > first
+    assert "Hill (tuned), trained on all of the training part and measured on the test" in out
+    assert "the test was not read" in err and len(workspace.runs()) == 1 and workspace.runs()[0].manifest["resolved"]["y"] == 40
+    assert main([*line, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["study"] == study.id and len(told["trials"]) == 6 and told["best"]["params"] == study.best["params"]
+    assert told["spec"]["space"] == {"x": [0.2, 0.9]}, "numbers are numbers, as the app would ask"
+    assert main(["tune", "--data", "toy", "--model", "hill", "--search", "xx=0,1"]) == 2
+    assert "Did you mean 'x'?" in capsys.readouterr().err
 
 
 # ---- as a job ----------------------------------------------------------------------------------------
