@@ -15,6 +15,7 @@ from .text import short
 from .tune_data import Trial, View, best_so_far, figure, plain, usable
 
 PALE = 0.5
+CURVES = 60  # of the newest trials; more cannot be told apart
 
 
 def told(view: View, trial: Trial) -> str:
@@ -161,7 +162,9 @@ def learning(view: View) -> go.Figure:
     fig = charts.figure("Pass", f"{metric} on validation", legend=True)
     best = view.best["number"] if view.best else None
     told_of: set[str] = set()
-    for trial in sorted(with_curve(view), key=lambda t: (t["number"] == best, t["number"] == 0, t["state"] != "pruned")):
+    known = with_curve(view)
+    standing = [t for t in known[:-CURVES] if t["number"] in (0, best)]
+    for trial in sorted([*standing, *known[-CURVES:]], key=lambda t: (t["number"] == best, t["number"] == 0, t["state"] != "pruned")):
         name, color, width, opacity = _curve_look(trial, best)
         fig.add_scatter(
             x=[step["epoch"] for step in trial["curve"]],

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -54,7 +55,7 @@ class View:
     def model_key(self) -> str:
         return str(self.spec.get("train", {}).get("model", ""))
 
-    @property
+    @cached_property
     def model(self) -> Any:
         """The plug-in; None when this installation has it no more."""
         try:
@@ -66,11 +67,11 @@ class View:
     def model_label(self) -> str:
         return self.model.label if self.model is not None else self.model_key
 
-    @property
+    @cached_property
     def objectives(self) -> tuple[str, ...]:
         return tuple(self.spec.get("objectives", ()))
 
-    @property
+    @cached_property
     def fields(self) -> dict[str, ParamField]:
         return {f.name: f for f in fields(self.model.Params)} if self.model is not None else {}
 
@@ -88,7 +89,7 @@ class View:
     def trial(self, number_: int | None) -> Trial | None:
         return next((t for t in self.trials if t["number"] == number_), None)
 
-    @property
+    @cached_property
     def complete(self) -> list[Trial]:
         """Trials with a value."""
         return [t for t in self.trials if t["state"] == "complete" and usable(t, len(self.objectives))]
@@ -98,7 +99,7 @@ class View:
         """Trial 0, once it has a value."""
         return next((t for t in self.complete if t["number"] == 0), None)
 
-    @property
+    @cached_property
     def searched(self) -> list[str]:
         """Names of what was varied, the most important first, then in order of appearance."""
         seen = list(dict.fromkeys(name for t in self.trials for name in t.get("params", {})))

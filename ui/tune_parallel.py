@@ -74,7 +74,7 @@ def _lines(fig: go.Figure, view: View, trials: Sequence[Trial], axes: Sequence[A
         rows = [i for i, t in enumerate(trials) if t["number"] not in standing and i * SHADES // len(trials) == n]
         x = [v for _ in rows for v in (*xs, None)]
         y = [v for i in rows for v in (*(axis.at[i] for axis in axes), None)]
-        text = [v for i in rows for v in (*[told(view, trials[i])] * len(xs), None)]
+        text = [v for i in rows for v in (*[_told_short(view, trials[i])] * len(xs), None)]
         if rows:
             fig.add_scatter(x=x, y=y, text=text, mode="lines", line={"color": color, "width": 1.3}, hovertemplate="%{text}<extra></extra>")
     for i, t in enumerate(trials):
@@ -92,6 +92,12 @@ def _lines(fig: go.Figure, view: View, trials: Sequence[Trial], axes: Sequence[A
             )
     fig.update_layout(showlegend=True)
     fig.update_traces(showlegend=False, selector=lambda trace: not trace.name)
+
+
+def _told_short(view: View, trial: Trial) -> str:
+    """Which trial and what it reached: the rest is written along the line."""
+    metric = view.objectives[0]
+    return f"Trial {trial['number']}<br>{charts.plain(metric_label(metric))} {figure(trial['values'][0], metric)}"
 
 
 def _plate() -> dict[str, Any]:

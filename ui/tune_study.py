@@ -198,6 +198,8 @@ def _parallel(view: View, names: list[str]) -> None:
 def _learning(view: View) -> None:
     pruned = sum(t["state"] == "pruned" for t in view.trials)
     note = f"{count(pruned, 'trial')} stopped early, which left time for others." if pruned else "No trial was stopped early."
+    if len(tune_charts.with_curve(view)) > tune_charts.CURVES:
+        note += f" Drawn are the newest {tune_charts.CURVES}, the best and the defaults."
     charts.show(tune_charts.learning(view), "How did the trials learn?", key=f"tune-learning-{view.id}", note=note)
 
 
