@@ -43,7 +43,7 @@ def diversity(
     if json:
         print_json(result)
         return
-    for note in result["notes"] if cls.uses_similarity else []:
+    for note in result["notes"]:
         say(note)
     print_table(["strength", *(f"{name}@{k}" for name in SHOWN)], [_row(point, k) for point in result["points"]])
     print(f"\n{cls.label} on {workspace.run(run).name}: {result['n_users']:,} test users, lists of {k} from {depth} candidates.")

@@ -31,12 +31,15 @@ class Diversity(Handler):
         shelf, holdout = Shelf(run.training()), run.holdout()
         points = tradeoff(candidates, holdout, shelf, spec.method, spec.params, spec.strengths, spec.k, ctx=ctx.part("Curve", 0.3, 1.0))
         method = registry.get("reranker", spec.method)
+        notes = list(shelf.notes) if method.uses_similarity or method.aim == "intra_list_diversity" else []
+        if run.manifest.get("n_folds", 1) > 1:
+            notes.append("These are the lists of the first fold; the result's own figures are pooled over all.")
         result = spec.model_dump(mode="json") | {
             "aim": method.aim,
             "similarity": shelf.similarity,
             "n_users": len(holdout.users),
             "seconds": time.perf_counter() - started,
-            "notes": shelf.notes,
+            "notes": notes,
             "points": points,
         }
         entry = workspace.add_analysis(
