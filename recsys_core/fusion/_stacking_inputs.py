@@ -80,11 +80,11 @@ class Lesson:
     fold: np.ndarray
     k: int
 
-    def ndcg(self, fused: np.ndarray) -> np.ndarray:
-        """float (V,): NDCG@k of the lists that scores (V, C) of the candidates give."""
-        columns, _ = top_k(np.where(self.block.real, fused, -np.inf).astype(np.float32), self.k)
-        gains = np.take_along_axis(self.hits, np.maximum(columns, 0), axis=1) & (columns >= 0)
-        return (gains @ discounts(self.k)) / self._ideal
+    def ndcg(self, fused: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """float (B,): NDCG@k of the lists that scores (B, C) of the candidates give the users in these rows."""
+        columns, _ = top_k(np.where(self.block.real[rows], fused, -np.inf).astype(np.float32), self.k)
+        gains = np.take_along_axis(self.hits[rows], np.maximum(columns, 0), axis=1) & (columns >= 0)
+        return (gains @ discounts(self.k)) / self._ideal[rows]
 
     @property
     def _ideal(self) -> np.ndarray:
@@ -100,10 +100,15 @@ class Lesson:
         """Mean share of a user's held-out relevant items that are candidates."""
         return float((self.hits.sum(axis=1) / np.maximum(self.n_relevant, 1)).mean())
 
-    def best_fixed(self, ctx: RunContext) -> tuple[np.ndarray, float]:
-        """The best fixed weights (P,) and their NDCG@k."""
-        scores = np.ascontiguousarray(np.moveaxis(self.block.scores, 2, 0))
-        return search(Candidates(self.block.items, scores, self.hits, self._ideal, self.k), ctx)
+    def best_fixed(self, ctx: RunContext, rows: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+        """The best fixed weights (P,) for these users (all), and their NDCG@k."""
+        rows = np.arange(len(self.hits)) if rows is None else rows
+        scores = np.ascontiguousarray(np.moveaxis(self.block.scores[rows], 2, 0))
+        return search(Candidates(self.block.items[rows], scores, self.hits[rows], self._ideal[rows], self.k), ctx)
+
+    def parted(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
+        """(row numbers of the users of one fifth, of the others)."""
+        return np.flatnonzero(self.fold == fold), np.flatnonzero(self.fold != fold)
 
 
 def lesson_of(blocks: list[Block], seen: list[Seen], relevant: list[sparse.csr_matrix], k: int, rng: np.random.Generator) -> Lesson:

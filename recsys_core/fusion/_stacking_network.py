@@ -24,28 +24,32 @@ def learn_network(
 ) -> tuple[dict[str, Any], float]:
     """(arrays of the networks, gain in NDCG over the fixed weights); {} where nothing better than `start` was found.
 
-    How many passes: each fifth of the users judges a network taught by the others, after every pass; the passes whose
-    mean over all users is best are taken (`best_step`). Then `networks` networks, each with other chance, are taught by all
-    users for as many passes, and their answers averaged.
+    How many passes: each fifth of the users judges fixed weights found on the others, and a network that starts there and is
+    taught by them, after every pass; the passes whose mean over all users is best are taken (`best_step`). Then `networks`
+    networks, each with other chance, are taught by all users for as many passes, and their answers averaged.
     """
-    start = np.maximum(start, LEAST_GATE) / np.maximum(start, LEAST_GATE).sum()
-    sharp = sharpness(lesson, lesson.block.scores @ start)
     curve = np.zeros((epochs + 1, len(lesson.hits)))
-    curve[0] = lesson.ndcg(lesson.block.scores @ start)
-    sizes = {"start": start, "hidden": hidden, "sharp": sharp}
     for fold in range(FOLDS):
-        told = np.flatnonzero(lesson.fold == fold)
-        rows = lesson.teachers[lesson.fold[lesson.teachers] != fold]
-        after = _taught(lesson, rows, told, sizes, epochs, learning_rate, _quiet(ctx, fold / (FOLDS + 1), f"fifth {fold + 1}"))[1]
-        curve[1:, told] = after
+        told, others = lesson.parted(fold)
+        rows = np.intersect1d(others, lesson.teachers)
+        if not len(told) or not len(rows):
+            continue
+        sizes = _sizes(lesson, lesson.best_fixed(ctx, others)[0], hidden)
+        curve[:, told] = _taught(lesson, rows, told, sizes, epochs, learning_rate, _quiet(ctx, fold / (FOLDS + 1), f"fifth {fold + 1}"))[1]
     passes, gain = best_step(curve)
     arrays: dict[str, Any] = {}
+    sizes = _sizes(lesson, start, hidden)
     for number in range(networks if passes else 0):
         inner = _quiet(ctx, FOLDS / (FOLDS + 1), f"network {number + 1}")
         # The learning rate goes down over all passes, as it did when their number was chosen.
         network, _ = _taught(lesson, lesson.teachers, None, sizes, passes, learning_rate, inner, horizon=epochs)
         arrays |= {f"network.{number}.{name}": value.numpy() for name, value in network.state_dict().items()}
     return arrays, gain
+
+
+def _sizes(lesson: Lesson, start: np.ndarray, hidden: int) -> dict[str, Any]:
+    start = np.maximum(start, LEAST_GATE) / np.maximum(start, LEAST_GATE).sum()
+    return {"start": start, "hidden": hidden, "sharp": sharpness(lesson, lesson.block.scores @ start)}
 
 
 def _taught(
@@ -58,7 +62,7 @@ def _taught(
     ctx: RunContext,
     horizon: int = 0,
 ) -> tuple[GatedSum, np.ndarray]:
-    """(a network taught by the users `rows`, NDCG (epochs, len(told)) of the users `told` after every pass)."""
+    """(a network taught by the users `rows`, NDCG (1 + epochs, len(told)) of the users `told` before and after every pass)."""
     import torch
     from scipy import sparse
 
@@ -86,17 +90,19 @@ def _taught(
 
     def validate() -> float:
         at = torch.as_tensor(told)
-        fused = np.zeros(lesson.hits.shape, dtype=np.float32)
-        fused[told] = network(user[at], scores[at], pair[at]).score.numpy()
-        after.append(lesson.ndcg(fused)[told])
+        after.append(lesson.ndcg(network(user[at], scores[at], pair[at]).score.numpy(), told))
         return float(after[-1].mean())
 
+    judged = told is not None
+    if judged:
+        with torch.no_grad():
+            validate()
     settings = TrainSettings(
         epochs=epochs, learning_rate=learning_rate, weight_decay=WEIGHT_DECAY, optimizer="adamw", schedule="cosine", horizon=horizon
     )
     batches = IndexBatches(len(rows), BATCH)
-    train(network, batches, loss, settings, ctx, validate=validate if told is not None and len(told) else None)
-    return network, np.array(after) if after else np.zeros((epochs, 0))
+    train(network, batches, loss, settings, ctx, validate=validate if judged else None)
+    return network, np.array(after)
 
 
 def _quiet(ctx: RunContext, start: float, name: str) -> RunContext:

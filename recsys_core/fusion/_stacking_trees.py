@@ -10,7 +10,7 @@ import numpy as np
 from ..context import RunContext
 from ._stacking_inputs import FOLDS, Lesson, Seen, best_step, sharpness
 
-MIXES = (0.25, 0.5, 1.0)  # how far the trees may move the score away from the fixed sum
+MIXES = (0.1, 0.25, 0.5)  # how far the trees may move the score away from the fixed sum
 STAGES = 6  # numbers of trees that are tried
 SURE = 20  # candidates a user's fixed sum ranks this high are about all kept as negatives; fewer further down
 
@@ -91,39 +91,47 @@ def learn_trees(
 
     How many trees and how far they move the score is judged by each fifth of the users on trees grown on the others.
     """
-    fixed = lesson.block.scores @ start.astype(np.float32)
-    sharp = sharpness(lesson, fixed)
-    columns = columns_of(lesson.seen, fixed)
     ends = sorted({max(1, round(n_trees * (n + 1) / STAGES)) for n in range(STAGES)})
     choices = [(end, mix) for end in ends for mix in MIXES]
-    curve = np.zeros((len(choices) + 1, len(fixed)))
-    curve[0] = lesson.ndcg(fixed)
-    width = fixed.shape[1]
+    width = lesson.hits.shape[1]
+    curve = np.zeros((len(choices) + 1, len(lesson.hits)))
     for fold in range(FOLDS):
-        told = lesson.fold == fold
-        if not told.any():
+        told, others = lesson.parted(fold)
+        if not len(told) or not len(others):
             continue
         ctx.report("learning how to combine", fold / (FOLDS + 1))
-        trees = _grown(lesson, fixed, columns, ~told, ctx, n_trees, depth, learning_rate)
-        stages = trees.stages(columns[:, np.repeat(told, width)], ends)
+        fixed, sharp, columns = _columns(lesson, lesson.best_fixed(ctx, others)[0])
+        stages = _grown(lesson, fixed, columns, others, ctx, n_trees, depth, learning_rate).stages(columns[:, _cells(told, width)], ends)
+        curve[0, told] = lesson.ndcg(fixed[told], told)
         for number, (end, mix) in enumerate(choices, 1):
-            moved = np.zeros_like(fixed)
-            moved[told] = (1 - mix) * fixed[told] + mix * stages[ends.index(end)].reshape(-1, width) / sharp
-            curve[number, told] = lesson.ndcg(moved)[told]
+            moved = (1 - mix) * fixed[told] + mix * stages[ends.index(end)].reshape(-1, width) / sharp
+            curve[number, told] = lesson.ndcg(moved, told)
     chosen, gain = best_step(curve)
     if not chosen:
         return {}, 0.0
     ctx.report("learning how to combine", FOLDS / (FOLDS + 1))
     end, mix = choices[chosen - 1]
-    trees = _grown(lesson, fixed, columns, np.ones(len(fixed), bool), ctx, end, depth, learning_rate)
+    fixed, sharp, columns = _columns(lesson, start)
+    trees = _grown(lesson, fixed, columns, np.arange(len(fixed)), ctx, end, depth, learning_rate)
     arrays = {"trees.feature": trees.feature, "trees.threshold": trees.threshold, "trees.leaf": trees.leaf}
     return arrays | {"trees.mix": mix, "trees.factor": mix / sharp, "trees.base": trees.base}, gain
+
+
+def _columns(lesson: Lesson, weights: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+    """(fixed sum (V, C), its sharpness, columns of all cells)."""
+    fixed = lesson.block.scores @ weights.astype(np.float32)
+    return fixed, sharpness(lesson, fixed), columns_of(lesson.seen, fixed)
+
+
+def _cells(rows: np.ndarray, width: int) -> np.ndarray:
+    """Numbers of the cells (row, candidate) of some rows."""
+    return (rows[:, None] * width + np.arange(width)).ravel()
 
 
 def _grown(
     lesson: Lesson, fixed: np.ndarray, columns: np.ndarray, users: np.ndarray, ctx: RunContext, n_trees: int, depth: int, rate: float
 ) -> Trees:
-    """Trees that tell the held-out items of `users` (bool (V,)) from other candidates.
+    """Trees that tell the held-out items of the users (row numbers) from other candidates.
 
     Negatives are drawn by rank: one ranked r by the fixed sum is kept with chance SURE / (SURE + r) and weighs the
     inverse, so that most rows are about candidates near the top, and none counts more than it should.
@@ -134,7 +142,8 @@ def _grown(
     order = np.argsort(np.argsort(-np.where(lesson.block.real, fixed, -np.inf), axis=1, kind="stable"), axis=1)
     chance = np.where(lesson.hits, 1.0, SURE / (SURE + order))
     drawn = ctx.rng("negatives of the trees").random(chance.shape) < chance
-    rows = np.flatnonzero(drawn & lesson.block.real & users[:, None])
+    cells = _cells(users, fixed.shape[1])
+    rows = cells[(drawn & lesson.block.real).ravel()[cells]]
     model = HistGradientBoostingClassifier(
         max_iter=n_trees, max_depth=depth, max_leaf_nodes=2**depth, learning_rate=rate, early_stopping=False, random_state=0
     )
