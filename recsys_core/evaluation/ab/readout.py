@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...errors import BadInput
+from ..compare import holm_p_values
 from .experiment import FORMER, Experiment
 
 WORTH = 0.01  # share of the variance a pre-period value must take away to be used
@@ -68,8 +69,6 @@ def readout(found: Experiment, *, level: float = 0.95, cuped: bool | None = None
     a pre-period value get its mean. An outcome it says nothing about (less than 1 % of the variance) stays as it is; an adjusted
     rate is tested as a number.
     """
-    from statsmodels.stats.multitest import multipletests
-
     if not 0.5 <= level <= 0.9999:
         raise BadInput(f"The level must be from .5 to .9999; got {level:g}.")
     if cuped and not found.has_former:
@@ -96,7 +95,7 @@ def readout(found: Experiment, *, level: float = 0.95, cuped: bool | None = None
                     p_value=p, p_adjusted=p, level=level, method=told, is_rate=is_rate, variance_cut=cut,
                 )
             )  # fmt: skip
-    adjusted = multipletests([e.p_value for e in effects], alpha=1 - level, method="holm")[1]
+    adjusted = holm_p_values([e.p_value for e in effects])
     return [replace(effect, p_adjusted=float(p)) for effect, p in zip(effects, adjusted, strict=True)]
 
 
