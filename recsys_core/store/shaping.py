@@ -50,7 +50,9 @@ class Shaping:
     def notes(self) -> list[str]:
         """Sentences for the manifest: how the lists were shaped."""
         said = f"Every list was chosen from {self.depth:,} candidates: {self.reranker.described()}. Scores are the model's own."
-        short = ["Rules are kept even where that leaves a list short, so the file may have fewer rows."] if self.reranker.may_shorten else []
+        short = (
+            ["Rules are kept even where that leaves a list short, so the file may have fewer rows."] if self.reranker.may_shorten else []
+        )
         return [said, *short, *(self.shelf.notes if self.reranker.uses_similarity else [])]
 
     def lists(self, users: np.ndarray, scores: np.ndarray, k: int, histories: Histories) -> TopK:
