@@ -32,6 +32,7 @@ def fusion_findings(run: Any) -> None:
         _alone(parts, names, key=run.id)
         _gates(found.get("gates") or {}, names, key=run.id)
         _segments(found.get("segments") or [], parts, names, key=run.id)
+        _evidence(found.get("evidence") or [], names, key=run.id)
         _candidates(found.get("candidates") or {}, titles, found.get("order", ""), key=run.id)
 
 
@@ -113,7 +114,7 @@ def _gates(gates: Mapping[str, Any], names: Sequence[str], key: str) -> None:
 
 
 def _segments(segments: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]], names: Sequence[str], key: str) -> None:
-    """Who serves whom; and, where it was measured, how good every part is for each segment."""
+    """Who serves whom."""
     if not segments:
         return
     labels = [str(part["label"]) for part in parts]
@@ -134,20 +135,26 @@ def _segments(segments: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str
                 hovertemplate=f"{charts.plain(names[part])}<br>%{{y}}: %{{x:,}} users<extra></extra>",
             )
         _show(fig, "Which part serves whom?", key=f"segments-{key}", note="Users by how many items their history holds.")
-    if all(len(segment.get("ndcg") or []) == len(names) for segment in segments) and len(names) > 1:
-        fig = _stacked([segment["label"] for segment in segments], "NDCG@20 on held-out users", len(names), "group")
-        for n, name in enumerate(names):
-            fig.add_bar(
-                x=[float(segment["ndcg"][n]) for segment in segments],
-                y=[charts.plain(segment["label"]) for segment in segments],
-                name=charts.plain(short(name, LONGEST)),
-                orientation="h",
-                marker_color=charts.series_color(n),
-                hovertemplate=f"{charts.plain(name)}<br>%{{y}}: %{{x:.4f}}<extra></extra>",
-            )
-        users = listing([f"{md(segment['label'])}: {count(segment.get('n_held_out'), 'user')}" for segment in segments], 8)
-        note = f"What the choice rests on ({users}). A part takes over a segment only with a clear lead."
-        _show(fig, "Which part is best for whom?", key=f"evidence-{key}", note=note)
+
+
+def _evidence(rows: Sequence[Mapping[str, Any]], names: Sequence[str], key: str) -> None:
+    """How good every part is for each segment of held-out users, where it was looked at."""
+    if not rows or len(names) < 2 or any(len(row.get("ndcg") or []) != len(names) for row in rows):
+        return
+    fig = _stacked([row["label"] for row in rows], "NDCG@20 on held-out users", len(names), "group")
+    for n, name in enumerate(names):
+        fig.add_bar(
+            x=[float(row["ndcg"][n]) for row in rows],
+            y=[charts.plain(row["label"]) for row in rows],
+            name=charts.plain(short(name, LONGEST)),
+            orientation="h",
+            marker_color=charts.series_color(n),
+            customdata=[int(row["n_held_out"]) for row in rows],
+            hovertemplate=f"{charts.plain(name)}<br>%{{y}}: %{{x:.4f}}<br>%{{customdata:,}} held-out users<extra></extra>",
+        )
+    n_users = sum(int(row["n_held_out"]) for row in rows)
+    note = f"Measured on {count(n_users, 'held-out user')}. A part takes over a segment only with a lead that is hardly chance."
+    _show(fig, "Which part is best for whom?", key=f"evidence-{key}", note=note)
 
 
 def _candidates(about: Mapping[str, Any], titles: Mapping[str, str], order: str, key: str) -> None:

@@ -152,25 +152,30 @@ class Switching(FusedModel):
         return np.bincount(serves[segment], minlength=len(self.parts)) / max(1, len(segment))
 
     def findings(self) -> dict[str, Any]:
-        """With "segments": [{"label", "part", "n_users": training users it serves}]; where learnt also "n_held_out" and "ndcg",
-        the mean NDCG@20 of every part on the held-out users of that segment."""
+        """With "segments": [{"label", "part", "n_users": training users it serves}]; where learnt also "evidence": [{"label",
+        "n_held_out", "ndcg": mean NDCG@20 of every part on these held-out users}] of the segments that were looked at."""
         limits, serves = self.rule
         sizes = self._history_sizes()
         counts = np.bincount(np.searchsorted(limits, sizes[sizes > 0], side="left"), minlength=len(serves))
         segments = self._segments(limits, serves)
-        for number, segment in enumerate(segments):
-            segment["n_users"] = int(counts[number])
-            if "ndcg" in self.learnt:
-                segment["n_held_out"] = int(self.learnt["n_held_out"][number])
-                segment["ndcg"] = [float(value) for value in self.learnt["ndcg"][number]]
-        return super().findings() | {"segments": segments}
+        for segment, n_users in zip(segments, counts, strict=True):
+            segment["n_users"] = int(n_users)
+        found = super().findings() | {"segments": segments}
+        if "ndcg" in self.learnt:
+            cuts = np.asarray(self.learnt["cuts"], dtype=np.int64)
+            rows = zip(self.learnt["n_held_out"], self.learnt["ndcg"], strict=True)
+            found["evidence"] = [
+                {"label": _label(*_ends(cuts, s)), "n_held_out": int(n), "ndcg": [float(value) for value in values]}
+                for s, (n, values) in enumerate(rows)
+            ]
+        return found
 
 
 def choose(sizes: np.ndarray, quality: np.ndarray, n_segments: int, shrinkage: float) -> dict[str, Any]:
     """The rule, from held-out users. sizes (V,): items in their histories; quality (V, P): NDCG of every part.
 
-    {"limits" (S - 1,), "serves" (S,), "n_held_out" (S,), "ndcg" (S, P), "best": the part that is best overall}; neighbouring
-    segments of one part are joined.
+    {"limits" (S - 1,), "serves" (S,): the rule, neighbouring segments of one part joined; "cuts" (L - 1,), "n_held_out" (L,),
+    "ndcg" (L, P): the segments looked at and how good each part is there; "best": the part that is best overall}.
     """
     cuts = np.quantile(sizes, np.arange(1, n_segments) / n_segments, method="inverted_cdf") if n_segments > 1 else []
     limits = np.unique(np.asarray(cuts, dtype=np.int64))
@@ -186,16 +191,9 @@ def choose(sizes: np.ndarray, quality: np.ndarray, n_segments: int, shrinkage: f
     serves = np.where(sure.max(axis=1) > 0, sure.argmax(axis=1), best)
 
     first = np.flatnonzero(np.append(True, serves[1:] != serves[:-1]))
-    joined = np.cumsum(np.append(False, serves[1:] != serves[:-1]))[segment]
-    counts = np.bincount(joined, minlength=len(first))
-    means = np.stack([np.bincount(joined, weights=column, minlength=len(first)) for column in quality.T], axis=1)
-    return {
-        "limits": limits[first[1:] - 1],
-        "serves": serves[first],
-        "n_held_out": counts,
-        "ndcg": means / np.maximum(counts, 1)[:, None],
-        "best": best,
-    }
+    means = np.stack([np.bincount(segment, weights=column, minlength=len(n)) for column in quality.T], axis=1) / np.maximum(n, 1)
+    told = {"cuts": limits, "n_held_out": n[:, 0], "ndcg": means, "best": best}
+    return {"limits": limits[first[1:] - 1], "serves": serves[first]} | told
 
 
 def _items(histories: Histories, n_items: int) -> np.ndarray:

@@ -190,13 +190,14 @@ def test_a_run_card_shows_what_the_fusion_found(open_page, text_of, monkeypatch,
     assert not [o for o in others if o in text and not any(o in s for s in said)]
 
 
-def test_gates_and_steps_are_drawn(open_page, text_of, monkeypatch, workspace_root, found) -> None:
+def test_gates_steps_and_evidence_are_drawn(open_page, text_of, monkeypatch, workspace_root, found) -> None:
     run = _run(found, "average")
     manifest = json.loads((run.path / "manifest.json").read_text())
     before = json.dumps(manifest)
     gates = {"segments": ["up to 5 items", "more"], "values": [[0.9, 0.1], [0.2, 0.8]]}
     steps = ["Tried *two* models.", "Kept both."]
-    manifest["findings"] |= {"gates": gates, "steps": steps}
+    rows = [{"label": label, "n_held_out": 20, "ndcg": [0.1, 0.2]} for label in gates["segments"]]
+    manifest["findings"] |= {"gates": gates, "steps": steps, "evidence": rows}
     manifest["notes"] = [*steps, "Took 3 s."]
     for part, alone in zip(manifest["findings"]["parts"], (0.3, 0.2), strict=True):
         part["alone"] = alone
@@ -207,6 +208,7 @@ def test_gates_and_steps_are_drawn(open_page, text_of, monkeypatch, workspace_ro
         (run.path / "manifest.json").write_text(before)
     assert "**For whom does each part count?**" in text and "**What each part counts**" in text
     assert "1. Tried *two* models.\n2. Kept both." in text and text.count("Kept both.") == 1, "steps are not said twice"
+    assert "**Which part is best for whom?**" in text and "Measured on 40 held-out users." in text
     assert "Took 3 s." in text and "**How good is each part by itself?**" in text
 
 

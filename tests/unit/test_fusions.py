@@ -227,8 +227,9 @@ def test_choice_of_segments_equals_a_slow_loop():
         assert found["serves"][ends].tolist() == slow
         assert (np.diff(found["serves"]) != 0).all(), "neighbours that one part serves are joined"
         assert found["n_held_out"].sum() == 300
-        segment = np.searchsorted(found["limits"], sizes, side="left")
-        for s in range(len(found["serves"])):
+        assert found["cuts"].tolist() == limits
+        segment = np.searchsorted(limits, sizes, side="left")
+        for s in range(len(limits) + 1):
             np.testing.assert_allclose(found["ndcg"][s], quality[segment == s].mean(axis=0))
 
 
@@ -274,12 +275,14 @@ def test_switching_learns_who_serves_whom_and_a_refit_keeps_it(halves, tmp_path)
     assert limits.tolist() == [3] and serves.tolist() == [0, 1]
     [note] = model.notes
     assert "Newcomers serves users with up to 3 items" in note and "80 held-out users" in note
-    segments = model.findings()["segments"]
-    assert [(s["label"], s["part"], s["n_users"], s["n_held_out"]) for s in segments] == [
-        ("up to 3 items", "Newcomers", 40, 40),
-        ("4 items or more", "Regulars", 40, 40),
+    found = model.findings()
+    assert found["segments"] == [
+        {"label": "up to 3 items", "part": "Newcomers", "n_users": 40},
+        {"label": "4 items or more", "part": "Regulars", "n_users": 40},
     ]
-    assert segments[0]["ndcg"][0] > segments[0]["ndcg"][1] and segments[1]["ndcg"][1] > segments[1]["ndcg"][0]
+    short, long = found["evidence"]
+    assert (short["label"], short["n_held_out"], long["label"], long["n_held_out"]) == ("up to 3 items", 40, "4 items or more", 40)
+    assert short["ndcg"][0] > short["ndcg"][1] and long["ndcg"][1] > long["ndcg"][0]
     again = model.for_refit().fit(train)
     np.testing.assert_array_equal(again.rule[0], limits)
     save_model(again, tmp_path / "saved")
@@ -292,6 +295,7 @@ def test_where_no_part_is_better_nothing_is_switched(halves, plant):
     twin = plant(twin=registry.get("model", models[0]).table)
     model = make("switching", models=[models[0], *twin]).fit(train, validation=holdout)
     assert model.rule[1].tolist() == [0] and "Nothing is switched" in model.notes[0]
+    assert len(model.findings()["segments"]) == 1 and len(model.findings()["evidence"]) == 2, "what was looked at is told all the same"
 
 
 # ---- cascade -------------------------------------------------------------------------------------
