@@ -185,6 +185,7 @@ def dots(
             y=np.arange(len(rows)) + offset,
             name=plain(segment),
             mode="markers",
+            cliponaxis=False,
             error_x=error,
             marker={"symbol": symbol, "size": 10, "color": [look.color for look in rows]},
             showlegend=False,

@@ -52,8 +52,9 @@ def _quality(view: View, key: str) -> None:
     if not told:
         st.caption(found[0][1].sentence())
         return
-    even, least = min(told, key=lambda pair: pair[1].gap)
-    title = f"Are all served equally well? {md(view.look(even).name)} has the smallest gap ({least.gap:.4f})"
+    even, least = min(told, key=lambda pair: abs(pair[1].relative) if np.isfinite(pair[1].relative) else np.inf)
+    amount = f"{share(least.relative)} of its mean" if np.isfinite(least.relative) else f"{least.gap:.4f}"
+    title = f"Are all served equally well? {md(view.look(even).name)} has the smallest gap for how good it is: {amount}"
     rows = [(view.look(run).label, q.gap, q.low, q.high, q.clear) for run, q in told]
     note = (
         f"Gap between the groups served best and worst in {md(view.label)}, with its 95 % interval. Filled: clear, by a test corrected "
@@ -67,13 +68,19 @@ def _quality(view: View, key: str) -> None:
 def _quality_table(found: list[tuple[Any, QualityFairness]], key: str) -> None:
     rows = []
     for run, q in found:
-        row: dict[str, Any] = {"name": run.name, "gap": q.gap, "verdict": "Clear" if q.clear else "No clear gap", "p": p_text(q.p_holm)}
+        row: dict[str, Any] = {
+            "name": run.name,
+            "gap": q.gap,
+            "relative": 100 * q.relative,
+            "verdict": "Clear" if q.clear else "No clear gap",
+            "p": p_text(q.p_holm),
+        }
         sized = zip(q.table["group"], q.table["n_users"], q.table["mean"], q.table["enough"], strict=True)
         rows.append(row | {f"{name} ({n:,})": mean if enough else np.nan for name, n, mean, enough in sized})
     frame = pd.DataFrame(rows)
     text, figure = st.column_config.TextColumn, st.column_config.NumberColumn
     columns = {
-        name: figure(name, format="%.4f", help="Mean over the users of this group; empty: too few to tell.") for name in frame.columns[4:]
+        name: figure(name, format="%.4f", help="Mean over the users of this group; empty: too few to tell.") for name in frame.columns[5:]
     }
     st.dataframe(
         frame,
@@ -83,7 +90,8 @@ def _quality_table(found: list[tuple[Any, QualityFairness]], key: str) -> None:
         alt="The measure for each group of users",
         column_config={
             "name": text("Recommender", width="medium", pinned=True),
-            "gap": figure("Gap", format="%.4f"),
+            "gap": figure("Gap", format="%.4f", help="Mean of the group served best minus that of the group served worst."),
+            "relative": figure("Of its mean", format="%.1f %%"),
             "verdict": text("Verdict"),
             "p": text("p, corrected", help="Welch's t-test between the two groups, corrected by Holm's method for all pairs of groups."),
         }
@@ -100,7 +108,9 @@ def _exposure(view: View, key: str) -> None:
     run, closer = by_id[chosen]
     title = f"Is each group shown as often as people choose it? {_most(closer, view.look(run).name)}"
     fig = compare_intervals.proportions(closer.table, view.look(run))
-    charts.show(fig, title, key=f"shown-{key}", note=f"{EXPOSURE_NOTE} {md(grouping_of(view.group, key).note)}")
+    grouping = grouping_of(view.group, key)
+    divided = " An item of several groups counts in equal parts in each." if grouping.overlapping else ""
+    charts.show(fig, title, key=f"shown-{key}", note=f"{EXPOSURE_NOTE} {md(grouping.note)}{divided}")
     st.markdown(md(closer.sentence(run.name)))
     _exposure_table(found, key, view.k)
 

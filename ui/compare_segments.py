@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from recsys_core.evaluation import Grouping
+
 from . import charts, compare_charts
 from .compare_data import higher_is_better
 from .compare_groups import by_item_group, by_user_group, grouping_of, picker
 from .compare_views import View, axis_of
 from .text import count, listing, md
 
+LEADERS = 3  # named in a title
 Figures = list[tuple[Any, pd.DataFrame]]
 
 
@@ -44,7 +47,7 @@ def _users(view: View) -> None:
     grouping = grouping_of(view.group, key)
     said = {grouping.said(list(grouping.names).index(name)): run for name, run in best.items()}
     few = [name for name in first.index if not first["enough"][name]]
-    note = f"{md(grouping.note)} Lines: 95 % intervals.".strip()
+    note = f"{md(grouping.note)} Lines: 95 % intervals.{_several(grouping)}".strip()
     note += f" Too few to tell: {_small(first.loc[few], 'n_users', 'user', 'users')}." if few else ""
     fig = compare_charts.dots([view.look(run) for run, _ in served], groups, axis_of(view.name))
     charts.show(fig, f"Who is served well? {_leaders(said, view)}", key=f"whom-{key}", note=note)
@@ -65,12 +68,15 @@ def _items(view: View) -> None:
     grouping = grouping_of(view.group, key)
     best = {grouping.said(list(grouping.names).index(name)): found[_best(_row(found, name, "recall"), True)][0] for name in told}
     few = [name for name in first.index if not first["enough"][name]]
-    note = (
-        f"Share of the held-out interactions with items of each kind found in the first {view.k}, with 95 % intervals. {md(grouping.note)}"
-    )
+    note = f"Share of the held-out interactions with items of each kind found in the first {view.k}, with 95 % intervals. "
+    note += f"{md(grouping.note)}{_several(grouping)}"
     note += f" Too few held-out interactions to tell: {_small(first.loc[few], 'n_relevant', 'interaction', '')}." if few else ""
     fig = compare_charts.dots([view.look(run) for run, _ in found], groups, f"Found within {view.k}")
     charts.show(fig, f"Which items are found? {_leaders(best, view)}", key=f"items-{key}", note=note)
+
+
+def _several(grouping: Grouping) -> str:
+    return f" {'An item' if grouping.side == 'item' else 'A user'} with several values counts in each." if grouping.overlapping else ""
 
 
 def _row(served: Figures, name: str, part: str) -> list[float]:
@@ -95,4 +101,4 @@ def _leaders(best: dict[str, Any], view: Any) -> str:
     parts = [
         f"{md(view.looks[run_id].name)}{'' if n else ' is ahead'} for {listing(said, 3)}" for n, (run_id, said) in enumerate(led.items())
     ]
-    return "; ".join(parts)
+    return "; ".join(parts[:LEADERS] + (["others for the rest"] if len(parts) > LEADERS else []))

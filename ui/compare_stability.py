@@ -37,7 +37,8 @@ def stability(view: View) -> None:
     once = [one.name for one in found if one not in told]
     if once:
         st.caption(f"Trained only once: {md(listing(once, 6))}.")
-    st.caption(ABOUT_SEEDS)
+    if any(one.kind == "seeds" for one in told):
+        st.caption(ABOUT_SEEDS)
 
 
 def _order(one: Repeat, name: str) -> float:

@@ -83,8 +83,8 @@ def _table(view: View, found: Sequence[Difference]) -> None:
         height="auto" if len(frame) <= 12 else 460,
         alt="Every pair of results with the difference, its interval and its tests",
         column_config={
-            "better": text("Ahead", width="medium", pinned=True),
-            "worse": text("Behind", width="medium"),
+            "better": text("Ahead", width=150, pinned=True),
+            "worse": text("Behind", width=150),
             "verdict": text("Verdict", help=RULE),
             "relative": figure("Difference", format="%+.1f %%", help="In percent of the one that is behind."),
             "interval": text("Its interval", help="95 % bootstrap interval, worked out user by user; not corrected."),

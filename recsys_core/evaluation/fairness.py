@@ -61,7 +61,7 @@ class QualityFairness:
         share = f", {100 * self.relative:.0f} % of the mean" if np.isfinite(self.relative) else ""
         best, worst = self.said
         if not self.clear:
-            return f"{name} shows no clear gap between groups: {best} are furthest from {worst}, by {amount} in {label}{share}."
+            return f"{name} shows no clear gap between groups: the widest, between {best} and {worst}, is {amount} in {label}{share}."
         return f"{name} serves {best} better than {worst}: a gap of {amount} in {label}{share}."
 
 

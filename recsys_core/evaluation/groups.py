@@ -191,7 +191,7 @@ def by_column(table: pd.DataFrame, column: str, side: Side, n: int, among: np.nd
     which, tokens = pd.factorize(np.array([v for one in lists for v in one], dtype=object))
     holds = sparse.csr_matrix((np.ones(len(which), bool), which, np.append(0, np.cumsum(lengths))), shape=(len(lengths), len(tokens)))
     code = np.append(code, np.full(max(0, n - len(code)), -1))[:n]
-    return _merged(holds[code], [str(t) for t in tokens], counts, column, side, saying)
+    return _merged(holds[code], [str(t) for t in tokens], counts, column, side, saying if side == "user" else "{}")
 
 
 def _merged(member: sparse.csr_matrix, tokens: list[str], counts: np.ndarray, column: str, side: Side, saying: str) -> Grouping:
@@ -215,8 +215,6 @@ def _merged(member: sparse.csr_matrix, tokens: list[str], counts: np.ndarray, co
     whole.eliminate_zeros()
     used = np.flatnonzero(np.bincount(whole.indices, minlength=len(names)))
     note = f"The most frequent values of {column}; the others together." if len(small) else ""
-    if (np.diff(member.indptr) > 1).any():
-        note = f"{note} A{'n item' if side == 'item' else ' user'} with several values counts in each.".strip()
     return Grouping(column, side, tuple(names[i] for i in used), whole[:, used], saying, note)
 
 
