@@ -35,6 +35,7 @@ def search_picker(dataset_id: str) -> str:
             format_func=lambda i: "New search" if i == NEW else short(names.get(i, i), LONG),
             key=KEY,
             help="Searches for settings on this dataset, newest first.",
+            width=720,  # on a phone the buttons then go below it
         )
         if chosen != NEW:
             st.button("New search", key="tune-new", icon=":material/add:", on_click=_new)

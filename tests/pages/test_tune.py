@@ -257,6 +257,16 @@ def test_a_running_study_can_be_cancelled_and_shows_what_it_has(open_page, text_
     assert queue.job(spec.study_id).state == "queued"
 
 
+def test_a_search_that_failed_before_it_began_says_why(open_page, text_of, saved) -> None:
+    workspace, dataset = saved
+    job = JobQueue(workspace).submit(ease(dataset).job())
+    write_json(job.path / "state.json", job.status | {"state": "failed", "reason": "The range of *x* is empty."})
+    at = open_page("tune", dataset=dataset, study=job.id)
+    words = said(at, text_of)
+    assert "The range of *x* is empty." in words and "No trial was made" in words
+    assert {"Continue", "New search"} <= {button.label for button in at.button}
+
+
 def test_a_trial_that_was_cut_off_is_neither_a_failure_nor_budget(open_page, text_of, saved) -> None:
     workspace, dataset = saved
     cut = trial(4, None, "failed", regularization=1.0) | {"again": True, "reason": "It was stopped before it was done."}
