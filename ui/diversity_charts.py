@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from recsys_core.evaluation import metric_label
 
 from .charts import DASHES, GRID, MUTED, SYMBOLS, accent, figure, plain, series_color
-from .diversity_words import strength_text, value_of
+from .diversity_words import higher_is_better, strength_text, value_of
 
 Points = Sequence[Mapping[str, Any]]
 
@@ -19,7 +19,7 @@ Points = Sequence[Mapping[str, Any]]
 def curve(points: Points, other: str, accuracy: str, now: int) -> go.Figure:
     """Accuracy against the other metric, one point a strength, 95 % whiskers. now: position of the current point."""
     x, y = metric_label(other), metric_label(accuracy)
-    fig = figure(x, y, height=290)
+    fig = _better_to_the_right(figure(x, y, height=290), other)
     across, up = [value_of(p, other) for p in points], [value_of(p, accuracy) for p in points]
     texts = [f"Strength {strength_text(p['strength'])}" for p in points]
     hover = f"%{{text}}<br>{plain(x)} %{{x:.4f}}<br>{plain(y)} %{{y:.4f}}<extra></extra>"
@@ -52,6 +52,13 @@ def curve(points: Points, other: str, accuracy: str, now: int) -> go.Figure:
     return fig
 
 
+def _better_to_the_right(fig: go.Figure, name: str) -> go.Figure:
+    """Where less is better the axis is turned round, so that the curve goes the way the slider goes."""
+    if not higher_is_better(name):
+        fig.update_xaxes(autorange="reversed", title=f"{metric_label(name)} (less is better, to the right)")
+    return fig
+
+
 def _whiskers(values: Sequence[Any]) -> dict[str, Any]:
     mean = np.array([v.mean for v in values], dtype=float)
     low, high = np.array([v.low for v in values], dtype=float), np.array([v.high for v in values], dtype=float)
@@ -62,7 +69,7 @@ def _whiskers(values: Sequence[Any]) -> dict[str, Any]:
 def methods(curves: Mapping[str, Points], positions: Mapping[str, int], other: str, accuracy: str) -> go.Figure:
     """One line a method, from the list as it was. positions: a method keeps its colour whatever is shown."""
     x, y = metric_label(other), metric_label(accuracy)
-    fig = figure(x, y, height=360, legend=True)
+    fig = _better_to_the_right(figure(x, y, height=360, legend=True), other)
     for label, points in curves.items():
         n = positions[label]
         fig.add_scatter(

@@ -64,7 +64,7 @@ def _user(of: Bench, names: Names, dataset_id: str, kind: str, row: int, before:
     n_new, k = int((~np.isin(after, before) & (after >= 0)).sum()), int((after >= 0).sum())
     history = of.histories.take(np.array([row])).items
     with st.container(horizontal=True, vertical_alignment="center"):
-        told = "nothing changes" if not n_new and np.array_equal(before, after) else f"{n_new} of {k} are new"
+        told = f"{n_new} of {k} new" if n_new else "nothing changes" if np.array_equal(before, after) else "the same items in another order"
         st.markdown(f"**{kind}: {md(user, 40)}** :gray[{count(len(history), 'known interaction')} · {told}]", width="stretch")
         navigation.link("inspect", "Inspect", icon=navigation.PAGES["inspect"][1], dataset=dataset_id, user=user)
     left, middle, right = st.columns([5, 5, 4], gap="medium")

@@ -82,7 +82,7 @@ def test_the_slider_moves_the_sentence_and_the_lists(open_page, text_of, workspa
     assert all(len(one) == 10 for one in lists) and lists != _lists(at, "Before")
     n_new = [sum("green-badge" in line for line in one) for one in lists]
     assert n_new == [sum("gray-badge" in line for line in one) for one in _lists(at, "Before")] and max(n_new) > 0
-    assert [int(n) for n in re.findall(r"(\d+) of 10 are new", text_of(at))] == [n for n in n_new if n]
+    assert [int(n) for n in re.findall(r"(\d+) of 10 new", text_of(at))] == [n for n in n_new if n]
     at.select_slider(key=SLIDER).set_value(0.15).run()
     assert _sentence(at) != first and _lists(at, "After") != lists
     everything = "".join(m.value for m in at.markdown)
