@@ -21,7 +21,7 @@ from ..store.findings import StudyEntry
 from ..store.workspace import Workspace
 from ..tuning import Space, make_space, objective_of
 from . import tuning_helper as helper
-from .memory import available_bytes, needed_bytes, require_memory
+from .memory import RESERVE, available_bytes, needed_bytes, require_memory
 from .process import identity, is_alive
 from .training import _source
 from .tune_spec import TuneSpec
@@ -95,7 +95,7 @@ def help_with(workspace: Workspace, study_id: str, ctx: RunContext) -> None:
     ctx = replace(_equipped(workspace, spec, ctx), threads=int(session["threads"]), device=session["device"])
     task, space, _ = prepare(workspace, spec, ctx)
     board = Board(entry.path, spec, space, task.objectives, session["began"], session["before"], weighs=False)
-    _search(entry.path, spec, space, task, board).loop(spec.n_trials, ctx, session["until"])
+    _search(entry.path, spec, space, task, board, int(session["memory_bytes"])).loop(spec.n_trials, ctx, session["until"])
 
 
 def _equipped(workspace: Workspace, spec: TuneSpec, ctx: RunContext) -> RunContext:
@@ -116,9 +116,11 @@ def _session(folder: Path, spec: TuneSpec, space: Space, task: Any, ctx: RunCont
     began = time.time()
     until = began + max(0.0, 60 * spec.minutes - before) if spec.minutes else None
     threads = max(1, ctx.n_threads // workers)
-    write_json(folder / "session.json", {"began": began, "before": before, "until": until, "threads": threads, "device": ctx.device})
+    room = int(available_bytes() * (1 - RESERVE) / workers)
+    session = {"began": began, "before": before, "until": until, "threads": threads, "device": ctx.device, "memory_bytes": room}
+    write_json(folder / "session.json", session)
     board = Board(folder, spec, space, task.objectives, began, before, ctx.on_progress)
-    search = _search(folder, spec, space, task, board)
+    search = _search(folder, spec, space, task, board, room)
     inner = replace(ctx, threads=threads, on_progress=board.hear)
     ctx.check()
     helpers = [helper.spawn(folder, threads) for _ in range(1, workers)]
@@ -140,11 +142,13 @@ def _session(folder: Path, spec: TuneSpec, space: Space, task: Any, ctx: RunCont
     ctx.report("Done", 1.0, board.headline)
 
 
-def _search(folder: Path, spec: TuneSpec, space: Space, task: Any, board: Board) -> Search:
+def _search(folder: Path, spec: TuneSpec, space: Space, task: Any, board: Board, room: int) -> Search:
+    """The search of this process, which has `room` bytes of memory."""
     from ..tuning.study import Search
 
     who = identity(os.getpid())
     search = Search(folder, space, task, spec.sampler, spec.pruner, spec.train.seed, who, lambda w: bool(w) and is_alive(w))
+    search.too_large = lambda params: needed_bytes(space.model, params, space.stats) > room
     search.tell = lambda at_once: board.write(search, at_once=at_once)
     return search
 
@@ -174,7 +178,7 @@ def _workers(spec: TuneSpec, space: Space) -> tuple[int, list[str]]:
     """How many processes there is memory for; raises TooLarge where there is none for one."""
     params = space.params(space.start)
     require_memory(space.model, params, space.stats)
-    room = int(available_bytes() * 0.9 // max(1, needed_bytes(space.model, params, space.stats)))
+    room = int(available_bytes() * (1 - RESERVE) // max(1, needed_bytes(space.model, params, space.stats)))
     workers = max(1, min(spec.workers, room))
     if workers == spec.workers:
         return workers, []

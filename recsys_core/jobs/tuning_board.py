@@ -61,7 +61,7 @@ class Board:
                 "best": best,
                 "front": outcome.front(found, self.objectives),
                 "importance": self.importance or known,
-                "notes": self._notes(found, search.exhausted),
+                "notes": self._notes(found, search),
                 "seconds": self.before + time.time() - self.began,
             }
             write_json(self.folder / "trials.json", found)
@@ -92,7 +92,8 @@ class Board:
         spent = (self.before + time.time() - self.began) / (60 * self.spec.minutes) if self.spec.minutes else 0.0
         return min(0.99, max(self.fraction, spent))
 
-    def _notes(self, found: list[dict[str, Any]], exhausted: bool) -> list[str]:
+    def _notes(self, found: list[dict[str, Any]], search: Search) -> list[str]:
+        """What the search could not do, and what the budget bought."""
         notes = [*((read_json(self.folder / "manifest.json") or {}).get("notes") or []), *self.extra]
         count = {state: sum(t["state"] == state for t in found) for state in ("complete", "pruned", "failed")}
         told = [f"{count['complete']:,} finished", f"{count['pruned']:,} ended early", f"{count['failed']:,} failed or cut off"]
@@ -107,9 +108,11 @@ class Board:
             notes.append("With two objectives no trial is ended early: one pass cannot tell which side of the trade it will be on.")
         if self.spec.minutes and not finished and count["failed"]:
             notes.append(f"Not one trial was done in {self.spec.minutes:g} minutes: allow more, or search a lighter model.")
-        if exhausted and self.spec.sampler == "grid":
+        if search.n_too_large:
+            notes.append("Settings that need more memory than is free were not tried.")
+        if search.exhausted and self.spec.sampler == "grid":
             notes.append(f"All {self.space.n_combinations:,} combinations of the grid were tried.")
-        elif exhausted:
+        elif search.exhausted:
             notes.append("The search ended when no settings were left that had not been tried.")
         return notes
 

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..context import RunContext
 from ..errors import Cancelled, Unsupported, WorkbenchError
+from ..params import Params
 from .journal import Journal
 from .objective import Objective
 from .outcome import ABOUT, CURVE, END, POINT
@@ -42,6 +43,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Search:
     """folder: where journal.log is. who: what this process is known by; alive(who): whether one that was noted still runs.
 
+    too_large(params): whether there is no memory for these settings; such points are not tried (`n_too_large` drawn so far).
     tell(at_once): called when there is something to show: a trial that began (at once), or a pass that ended. seed: of the points
     that are tried.
     """
@@ -55,6 +57,7 @@ class Search:
     who: dict[str, Any] = field(default_factory=dict)
     alive: Callable[[dict[str, Any]], bool] = bool
     tell: Callable[[bool], None] = lambda at_once: None
+    too_large: Callable[[Params], bool] = lambda params: False
 
     def __post_init__(self) -> None:
         journal = Journal(self.folder / "journal.log")
@@ -67,6 +70,7 @@ class Search:
                 directions=[o.direction for o in self.objectives],
                 pruner=make_pruner(self.pruner),
             )
+        self.n_too_large = 0
         self.exhausted = False  # whether there was nothing left that had not been tried
         self.distributions = {d.name: _distribution(d) for d in self.space.dimensions}
         if self.sampler == "grid":
@@ -131,7 +135,7 @@ class Search:
         """The grid in a random order, so that a budget that ends early has seen all of it thinly."""
         for number in np.random.default_rng(self.seed).permutation(self.space.n_combinations).tolist():
             point = self.space.grid_point(number)
-            if _key(point) not in tried and not self.space.problem(point):
+            if _key(point) not in tried and self._possible(point):
                 return {"params": point}
         return None
 
@@ -144,9 +148,17 @@ class Search:
         for _ in range(DRAWS):
             drawn = copy.ask(self.distributions)
             point = {d.name: d.decode(drawn.params[d.name]) for d in self.space.dimensions}
-            if _key(point) not in tried and not self.space.problem(point):
+            if _key(point) not in tried and self._possible(point):
                 return {"params": point}
         return None
+
+    def _possible(self, point: dict[str, Any]) -> bool:
+        """Whether these values go together, and into memory."""
+        if self.space.problem(point):
+            return False
+        large = self.too_large(self.space.params(point))
+        self.n_too_large += large
+        return not large
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Seeded anew for each trial: what was drawn before, here or elsewhere, changes nothing."""

@@ -27,6 +27,7 @@ from recsys_core.jobs.sources import FilesSource
 from recsys_core.jobs.training import train_in_workspace
 from recsys_core.jobs.tune_spec import TuneSpec, best_spec
 from recsys_core.jobs.tuning import tune_in_workspace
+from recsys_core.models._base import Cost
 from recsys_core.params import Params, param
 from recsys_core.store import Workspace
 from recsys_core.testing.datasets import tastes
@@ -355,6 +356,12 @@ def test_what_cannot_work_is_refused_before_anything_is_fitted(workspace, monkey
         tuned(workspace, asked(objectives=("rmse",)))
     with pytest.raises(ParamError, match="Unknown parameter 'z'"):
         tuned(workspace, asked(space={"z": [0, 1]}))
+    hill = registry.get("model", "hill")
+    monkeypatch.setattr(hill, "cost", lambda self, stats: Cost(memory_bytes=2**50 if self.params.x > 0.5 else 0, seconds=1))
+    study = tuned(workspace, asked(sampler="random", n_trials=8))
+    assert len(study.trials()) == 8 and max(t["params"]["x"] for t in study.trials()) <= 0.5
+    assert any("more memory than is free" in note for note in study.notes)
+    workspace.delete(study.id)
     monkeypatch.setattr("recsys_core.jobs.memory.available_bytes", lambda: 1000)
     with pytest.raises(TooLarge, match="Hill"):
         tuned(workspace, asked())
@@ -427,6 +434,18 @@ def test_a_killed_study_goes_on_where_it_stopped(workspace, repo, monkeypatch):
     assert more.id == study.id and more.trials()[: len(trials)] == trials
     assert sum(t["state"] == "complete" for t in more.trials()) == 12
     assert len(workspace.studies()) == 1 and more.seconds > searched
+
+
+def test_settings_that_kill_their_process_twice_are_left_alone(workspace, tmp_path):
+    from recsys_core.tuning.study import Search
+
+    task, space, _ = tuning_jobs.prepare(workspace, tuning_jobs.resolved(workspace, asked()), RunContext())
+    search = Search(tmp_path, space, task, "random", "none", 42, {"pid": 1}, alive=lambda who: False)
+    given = [search.next(0).user_attrs["point"]["params"] for _ in range(4)]
+    assert given[0] == given[1] == {"x": 0.2, "y": 400} and given[2] != given[0] and given[3] == given[2]
+    alive = Search(tmp_path, space, task, "random", "none", 42, {"pid": 1}, alive=lambda who: True)
+    assert alive.next(4) is not None and alive.next(4) is not None, "two of the four so far count: one lost for good, one running"
+    assert alive.next(4) is None, "budget given out"
 
 
 def test_two_processes_share_a_study_and_one_may_die(workspace, tmp_path):
