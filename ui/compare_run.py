@@ -90,7 +90,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str) and value.startswith(RUN):
         return title_of(value)
     if isinstance(value, list):
-        return ", ".join(_text(part) for part in value)
+        return ", ".join(_text(part) for part in value) or "none"
     if isinstance(value, dict):
         return "; ".join(f"{_text(name)}: {_text(part)}" for name, part in value.items()) or "defaults"
     return str(value)

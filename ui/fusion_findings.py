@@ -115,26 +115,23 @@ def _gates(gates: Mapping[str, Any], names: Sequence[str], key: str) -> None:
 
 def _segments(segments: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]], names: Sequence[str], key: str) -> None:
     """Who serves whom."""
-    if not segments:
-        return
+    if len(segments) < 2:
+        return  # one part serves all users: a note of the run says so
     labels = [str(part["label"]) for part in parts]
     serving = [labels.index(segment["part"]) if segment["part"] in labels else 0 for segment in segments]
-    if len(segments) == 1:
-        st.markdown(f":material/info: {md(names[serving[0]])} serves all users: no other part is clearly better for any of them.")
-    else:
-        fig = _stacked([segment["label"] for segment in segments], "Users", len(set(serving)))
-        for part in sorted(set(serving)):
-            of = [segment for segment, by in zip(segments, serving, strict=True) if by == part]
-            fig.add_bar(
-                x=[int(segment["n_users"]) for segment in of],
-                y=[charts.plain(segment["label"]) for segment in of],
-                name=charts.plain(short(names[part], LONGEST)),
-                orientation="h",
-                marker_color=charts.series_color(part),
-                text=[f"{int(segment['n_users']):,}" for segment in of],
-                hovertemplate=f"{charts.plain(names[part])}<br>%{{y}}: %{{x:,}} users<extra></extra>",
-            )
-        _show(fig, "Which part serves whom?", key=f"segments-{key}", note="Users by how many items their history holds.")
+    fig = _stacked([segment["label"] for segment in segments], "Users", len(set(serving)))
+    for part in sorted(set(serving)):
+        of = [segment for segment, by in zip(segments, serving, strict=True) if by == part]
+        fig.add_bar(
+            x=[int(segment["n_users"]) for segment in of],
+            y=[charts.plain(segment["label"]) for segment in of],
+            name=charts.plain(short(names[part], LONGEST)),
+            orientation="h",
+            marker_color=charts.series_color(part),
+            text=[f"{int(segment['n_users']):,}" for segment in of],
+            hovertemplate=f"{charts.plain(names[part])}<br>%{{y}}: %{{x:,}} users<extra></extra>",
+        )
+    _show(fig, "Which part serves whom?", key=f"segments-{key}", note="Users by how many items their history holds.")
 
 
 def _evidence(rows: Sequence[Mapping[str, Any]], names: Sequence[str], key: str) -> None:
@@ -178,7 +175,8 @@ def _stacked(rows: Sequence[Any], x: str, n_series: int, mode: str = "stack") ->
     thick = 34 if mode == "stack" else 16 * n_series + 10
     fig = charts.figure(x, "", legend=True, height=120 + thick * len(rows))
     fig.update_layout(barmode=mode, bargap=0.25, legend={"traceorder": "normal"})
-    fig.update_yaxes(categoryorder="array", categoryarray=[charts.plain(row) for row in rows][::-1], showgrid=False, title=None)
+    order = {"categoryorder": "array", "categoryarray": [charts.plain(row) for row in rows], "autorange": "reversed"}
+    fig.update_yaxes(**order, showgrid=False, title=None)
     fig.update_xaxes(showgrid=True)
     return fig
 
