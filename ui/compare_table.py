@@ -48,7 +48,7 @@ def headline(runs: Sequence[Any], name: str, baseline: Any, found: Mapping[str, 
         text += " It is the baseline the others are compared with."
     runner_up = order[1] if len(order) > 1 else None
     if runner_up is not None and runner_up.id != baseline.id:
-        second = differences_to([best, runner_up], runner_up, name).get(best.id)
+        second = differences_to(runs, runner_up, name).get(best.id)  # among all of them: which two are on top is known only afterwards
         if second is not None:
             text += f" {md(second.sentence())}"
     return text
@@ -176,6 +176,7 @@ def table_csv(runs: Sequence[Any], name: str, baseline: Any, found: Mapping[str,
             f"{name} difference": None if gap is None else gap.difference,
             f"{name} difference low": None if gap is None else gap.low,
             f"{name} difference high": None if gap is None else gap.high,
+            f"{name} p corrected": None if gap is None else gap.p_holm,
             f"{name} verdict": "Baseline" if run.id == baseline.id else verdict(gap),
         }
         for metric in run.metrics:

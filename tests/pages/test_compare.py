@@ -25,6 +25,7 @@ from ui.compare_table import leaderboard, table_csv, verdict
 from ui.compare_training import measures, validated
 
 TABS = ("List length", "Beyond accuracy", "For whom", "Exposure", "Overlap", "Training", "Time and memory")
+ALL_TABS = (*TABS, "Verdicts", "Stability", "Fairness", "Robustness")
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ def test_every_tab_draws_its_charts_under_a_question(open_page, text_of, shown, 
     assert question in text_of(at)
 
 
-@pytest.mark.parametrize("tab", TABS)
+@pytest.mark.parametrize("tab", ALL_TABS)
 def test_every_tab_works_for_a_single_k_fold_result(open_page, text_of, shown, tab) -> None:
     folded = next(run for run in shown.runs() if run.folds)
     at = open_page("compare", dataset=shown.datasets()[0].id, runs=folded.id, chart=tab)
@@ -181,7 +182,7 @@ def test_every_tab_works_for_users_and_items_training_never_met(open_page, text_
     for model in ("popular", "item_knn"):
         spec = TrainSpec.make(dataset=entry.id, model=model, split=split, split_params=params, ks=(3, 5))
         train_in_workspace(workspace, spec, RunContext(threads=1))
-    for tab in TABS:
+    for tab in ALL_TABS:
         at = open_page("compare", dataset=entry.id, chart=tab)
         assert not at.error, (tab, [error.value for error in at.error])
         assert len(_table(at)) == 2
