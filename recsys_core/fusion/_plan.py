@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import registry
 from ..data.dataset import DatasetStats
+from ..models._card import block_bytes
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ SPEED = (0.2, 10.0)  # bounds of how this machine is taken to differ from what t
 
 @dataclass(frozen=True)
 class Trial:
-    """A model that may be tried, and what its card expects. name: a key, or run:… for a run."""
+    """A model that may be tried, and what its card expects; memory with its scores, raw and normalised. name: a key, or run:…"""
 
     name: str
     label: str
@@ -100,7 +101,7 @@ def _able(stats: DatasetStats) -> tuple[list[Trial], list[tuple[str, str, str]]]
             log.warning("%s cannot say what it costs and is not tried: %s", key, error)
             unable.append((key, cls.label, "cannot say how long it takes"))
             continue
-        able.append(Trial(key, cls.label, cls.family, cost.seconds, cost.memory_bytes))
+        able.append(Trial(key, cls.label, cls.family, cost.seconds, cost.memory_bytes + 2 * block_bytes(stats)))
     return able, unable
 
 

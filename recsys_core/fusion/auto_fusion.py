@@ -147,7 +147,10 @@ class AutoFusion(FusedModel):
             return plan(stats, 60 * self.params.minutes, available_bytes(), in_order=in_order)
         parts = {name: self._part_model(name, ctx) for name in self.params.models if ctx is not None or not name.startswith(RUN)}
         costs = {name: part.cost(stats) for name, part in parts.items()}
-        tries = [Trial(name, p.label, p.family, costs[name].seconds, costs[name].memory_bytes) for name, p in parts.items()]
+        tries = [
+            Trial(name, p.label, p.family, costs[name].seconds, costs[name].memory_bytes + 2 * block_bytes(stats))
+            for name, p in parts.items()
+        ]
         return Plan(tries, [], sum(trial.seconds for trial in tries))
 
     def _try(self, trial: Trial, data: Dataset, ctx: RunContext, validation: Holdout, watch: Watch, *, limited: bool) -> None:
@@ -257,7 +260,7 @@ class AutoFusion(FusedModel):
         quickest = min((trial.seconds for trial in planned.tries), default=0.0)
         learning = 8 * min(LEARN_USERS, stats.n_users) * min(DEPTH * n_parts, stats.n_items) * (n_parts + 1)
         return Cost(
-            memory_bytes=sum(trial.memory_bytes for trial in planned.tries) + (2 * n_parts + 4) * block_bytes(stats) + learning,
+            memory_bytes=sum(trial.memory_bytes for trial in planned.tries) + 4 * block_bytes(stats) + learning,
             seconds=max(min(60 * self.params.minutes, 2 * planned.seconds + 2), 2 * quickest),
             note=f"up to {self.params.minutes:g} minutes, as allowed",
         )
