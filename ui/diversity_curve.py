@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from recsys_core.errors import NotFound
 from recsys_core.evaluation import metric_label
 
 from . import charts, navigation, state
@@ -64,8 +65,7 @@ def provenance(run: Any, of: Bench, choice: Choice, kept: Any) -> None:
             st.session_state[LEAVE] = True
             st.rerun(scope="app")
         if kept is None:
-            wanted = choice.setting.spec(run.id).analysis_id
-            busy = any(job.spec.key == wanted for job in jobs_of(kinds=(KIND,)) if not job.ended)
+            busy = _under_way(choice.setting.spec(run.id).analysis_id)
             label = "Work out the whole curve" if choice.method.has_strength() else "Work out for all users"
             if st.button(label, key="diversity-work-out", icon=":material/timeline:", disabled=busy):
                 submit(run, [choice.setting])
@@ -83,6 +83,14 @@ def provenance(run: Any, of: Bench, choice: Choice, kept: Any) -> None:
             f":material/speed: A live estimate on {whom}, from the {count(of.depth)} candidates kept for each. "
             "Worked out in full, it uses everybody and up to 200 candidates, and is kept."
         )
+
+
+def _under_way(job_id: str) -> bool:
+    """The job of a curve has the id of what it makes."""
+    try:
+        return not state.queue().job(job_id).ended
+    except NotFound:
+        return False
 
 
 def _notes(run: Any, of: Bench) -> list[str]:

@@ -6,11 +6,13 @@ from typing import Any
 
 import streamlit as st
 
+from recsys_core.errors import WorkbenchError
+
 from .diversity_controls import controls
 from .diversity_curve import curve_card, methods_card, points_of, provenance
 from .diversity_data import Bench
 from .diversity_lists import users_card
-from .errors import guarded
+from .errors import error_box, guarded
 
 
 def work(dataset_id: str, run: Any, of: Bench) -> None:
@@ -24,7 +26,12 @@ def work(dataset_id: str, run: Any, of: Bench) -> None:
             choice = controls(dataset_id, of)
             if choice is None:
                 return
-            points, kept = points_of(of, choice)
+            try:
+                points, kept = points_of(of, choice)
+            except WorkbenchError as error:  # of the settings on this data: beside the controls that mend it
+                with right:
+                    error_box(error)
+                return
             provenance(run, of, choice, kept)
         with right:
             curve_card(run, of, choice, points)

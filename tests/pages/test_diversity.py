@@ -212,6 +212,9 @@ def test_rules_are_set_by_title_and_category(open_page, text_of, workspace) -> N
         had = set(train.items.decode(train.histories(train.users.encode([user])).items))
         assert ("Bold" in lines[0]) == ("i03" not in had), "pinned first, unless the user had it"
         assert not any("Book i05" in line for line in lines) and sum("Comedy" in line for line in lines) <= 1
+    at.multiselect(key="diversity-rules/blocked").set_value(["i05", "i03"]).run()
+    assert "is both pinned and blocked" in "".join(e.value for e in at.error) and not _lists(at, "After")
+    at.multiselect(key="diversity-rules/blocked").set_value(["i05"]).run()
     at.button(key="diversity-apply").click().run()
     at.switch_page("../pages/export.py").run()
     file = at.dataframe[0].value
