@@ -22,7 +22,7 @@ from typing import Any
 
 REPO = Path(__file__).resolve().parents[1]
 WIDTH = 1440
-HEIGHTS = {"home": 684, "data": 1204, "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300}  # pixels: whole cards
+HEIGHTS = {"home": 684, "data": 1204, "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1500, "diversity": 1500}  # pixels: whole cards
 INSPECTED = ("ease", "weighted")  # two lists side by side
 MOST_BYTES = 250_000
 START_SECONDS, TRAIN_SECONDS, DRAW_SECONDS = 60, 300, 60
@@ -117,6 +117,18 @@ def run_ids(workspace: Path, models: tuple[str, ...]) -> list[str]:
     return [run.id for run in Workspace(workspace).runs() if run.model_key in models]
 
 
+def tune(workspace: Path, dataset: str) -> None:
+    """A search to look at: item neighbours, two dozen trials."""
+    from recsys_core.context import RunContext
+    from recsys_core.jobs import TrainSpec
+    from recsys_core.jobs.tune_spec import TuneSpec
+    from recsys_core.jobs.tuning import tune_in_workspace
+    from recsys_core.store import Workspace
+
+    spec = TuneSpec.make(train=TrainSpec.make(dataset=dataset, model="item_knn", split="leave_last"), n_trials=24)
+    tune_in_workspace(Workspace(workspace), spec, RunContext(threads=1))
+
+
 def pictures(browser: Any, url: str, workspace: Path, out: Path) -> None:
     from playwright.sync_api import expect
 
@@ -151,6 +163,13 @@ def pictures(browser: Any, url: str, workspace: Path, out: Path) -> None:
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("button", name=re.compile(r"Write [\d,]+ rows"))).to_be_visible()
     take(page, "export", out, end=True)
+    page.goto(f"{url}/diversity?dataset={dataset}&run={run_ids(workspace, ('ease',))[0]}")
+    settle(page)
+    take(page, "diversity", out)
+    tune(workspace, dataset)
+    page.goto(f"{url}/tune?dataset={dataset}")
+    settle(page)
+    take(page, "tune", out)
     dark = browser.new_page(viewport={"width": WIDTH, "height": 1200}, color_scheme="dark")
     dark.goto(leaderboard)
     take(dark, "compare-dark", out)
