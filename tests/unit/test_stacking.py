@@ -245,7 +245,7 @@ def test_what_is_no_candidate_comes_behind_by_the_fixed_weights(world, rule, lea
     behind = whole[len(candidates) :]
     assert behind.tolist() == sorted(behind.tolist(), key=lambda i: -fixed[i])
     outside = int(behind[0])
-    assert not model.explain(outside, user=7).exact and "near the top of no model" in model.explain(outside, user=7).method
+    assert not model.explain(outside, user=7).exact and "the item is no candidate" in model.explain(outside, user=7).method
 
 
 def test_recall_of_the_candidates_by_hand(world, rule):
@@ -293,6 +293,17 @@ def test_tables_and_spaces_of_the_parts_are_taken_in_where_asked_for(world, tmp_
     save_model(final, tmp_path / "model")  # tables are not saved with a model: what was made of them is
     np.testing.assert_array_equal(load_model(tmp_path / "model").scores(np.arange(9)), final.scores(np.arange(9)))
     assert final.recommend_for_history(Histories.from_lists([[1, 2], []]), 5).items.shape == (2, 5)
+
+
+def test_users_unknown_to_the_parts_teach_by_the_history_they_come_with(world, tmp_path):
+    train, held, _, _ = world
+    old, new = train.user < 180, held.truth.user >= 180
+    cold = Holdout(held.truth.subset(new), train.subset(~old))
+    model = Stacking(models=["ease", "popular"], epochs=2).fit(train.subset(old), ONE, validation=cold)
+    assert "On 60 held-out users" in model.notes[-1]
+    taken = train.matrix("seen")[200].indices
+    top = model.recommend_for_history(train.histories(np.array([200])), N_ITEMS).items[0]
+    assert sorted([*top[top >= 0], *taken]) == list(range(N_ITEMS)), "everything but the history is listed once"
 
 
 # ---- trees -------------------------------------------------------------------------------------------
