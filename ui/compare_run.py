@@ -56,6 +56,8 @@ def run_card(runs: Sequence[Any]) -> None:
             )
         with st.container(horizontal=True):
             navigation.link("inspect", "Look at single users", icon=":material/person_search:", dataset=run.dataset_id, runs=[run.id])
+            icon = navigation.PAGES["diversity"][1]
+            navigation.link("diversity", "Shape its lists", icon=icon, dataset=run.dataset_id, run=run.id)
             navigation.link("export", "Export its lists", icon=":material/download:", dataset=run.dataset_id, run=run.id)
     if rename:
         rename_dialog("result", run.name, lambda name: state.workspace().rename(run.id, name))

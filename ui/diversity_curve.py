@@ -11,12 +11,12 @@ from recsys_core.errors import NotFound
 from recsys_core.evaluation import metric_label
 
 from . import charts, navigation, state
-from .compare_charts import fitted
+from .compare_charts import ACRONYM
 from .diversity_charts import curve
 from .diversity_charts import methods as methods_chart
 from .diversity_controls import Choice
 from .diversity_data import KIND, Bench, Setting, estimate, kept_curve, kept_curves, methods, why_not
-from .diversity_words import cheapest, cheapest_sentence, pair, question, sentence, strength_text
+from .diversity_words import cheapest, cheapest_question, cheapest_sentence, pair, question, sentence, strength_text
 from .errors import action, notify
 from .export_shape import apply_shape
 from .jobs import job_list, jobs_of
@@ -141,12 +141,12 @@ def methods_card(run: Any, of: Bench, choice: Choice) -> None:
 
 
 def _compared(known: Mapping[str, Sequence[Mapping[str, Any]]], choice: Choice) -> None:
-    names = {key: fitted(cls.label, 26) for key, cls in methods().items()}
+    names = {key: ACRONYM.sub(r"\1", cls.label) for key, cls in methods().items()}
     curves = {names[key]: points for key, points in known.items()}
     best = cheapest(curves, choice.other, choice.accuracy, BUDGET)
     st.markdown(f"**{md(cheapest_sentence(best, choice.other, choice.accuracy, BUDGET))}**")
     positions = {name: n for n, name in enumerate(names.values())}
     charts.show(
-        methods_chart(curves, positions, choice.other, choice.accuracy), "Which method buys it cheapest?", key="diversity-compare",
+        methods_chart(curves, positions, choice.other, choice.accuracy), cheapest_question(choice.other), key="diversity-compare",
         note="Further right and higher is better. Each line starts at the list as the model makes it.",
     )  # fmt: skip

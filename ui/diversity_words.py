@@ -85,6 +85,12 @@ def question(name: str) -> str:
     return f"What does {gain[0]} cost?" if gain else f"What does a better '{metric_label(name)}' cost?"
 
 
+def cheapest_question(name: str) -> str:
+    """The title of all methods' curves."""
+    gain = GAINS.get(name.partition("@")[0], ("",))[0]
+    return f"Which method buys {gain if gain.startswith('more ') else 'it'} cheapest?"
+
+
 def sentence(point: Mapping[str, Any], start: Mapping[str, Any], other: str, accuracy: str, opening: str) -> str:
     """ "At .35 the lists are 22 % more varied and lose 1.8 % of NDCG@10 (1.1 to 2.6)." opening: "At .35", "With this"."""
     if point is start or all(change == {"mean": 0.0, "low": 0.0, "high": 0.0} for change in (point.get("change") or {"": 1}).values()):
@@ -148,7 +154,7 @@ def cheapest(curves: Mapping[str, Sequence[Mapping[str, Any]]], other: str, accu
     sign = 1.0 if higher_is_better(other) else -1.0
     out = []
     for label, points in curves.items():
-        affordable = [p for p in points if change_of(p, points[0], accuracy).mean >= -budget]
+        affordable = [p for p in points if change_of(p, points[0], accuracy).mean >= -budget - 1e-9]
         gains = [gain for gain in (sign * change_of(p, points[0], other).mean for p in affordable) if math.isfinite(gain)]
         if gains:
             out.append((label, max(gains)))
