@@ -100,6 +100,12 @@ class Lesson:
         """Mean share of a user's held-out relevant items that are candidates."""
         return float((self.hits.sum(axis=1) / np.maximum(self.n_relevant, 1)).mean())
 
+    @property
+    def recalls(self) -> list[float]:
+        """The same of the candidates of each part alone; place 0 is beyond the part's own."""
+        found = (self.hits[:, :, None] & (self.block.places > 0)).sum(axis=1)  # (V, P)
+        return (found / np.maximum(self.n_relevant, 1)[:, None]).mean(axis=0).astype(float).tolist()
+
     def best_fixed(self, ctx: RunContext, rows: np.ndarray | None = None) -> tuple[np.ndarray, float]:
         """The best fixed weights (P,) for these users (all), and their NDCG@k."""
         rows = np.arange(len(self.hits)) if rows is None else rows

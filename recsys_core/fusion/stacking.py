@@ -99,6 +99,7 @@ class Stacking(FusedModel):
         found = {"depth": self.resolved.depth, "recall": None, "mean": None}
         if lesson is not None:
             found |= {"recall": lesson.recall, "mean": float(lesson.block.real.sum(axis=1).mean())}
+            found |= {"parts": self.part_labels(), "recalls": lesson.recalls}
         return {"start": np.asarray(start, dtype=float), "mean_gates": np.asarray(start, dtype=float), "told": {"candidates": found}}
 
     def _gates_told(self, start: np.ndarray, lesson: Lesson, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -194,8 +195,9 @@ class Stacking(FusedModel):
         return np.asarray(self.learnt["mean_gates"], dtype=float)
 
     def findings(self) -> dict[str, Any]:
-        """Beside the parts, whose weight is their mean gate: {"candidates": {"depth", "recall", "mean"}} and, for a network,
-        {"gates": {"segments": […], "values": [[a gate for each part] for each segment]}}."""
+        """Beside the parts, whose weight is their mean gate: {"candidates": {"depth", "recall", "mean", "parts", "recalls"}}
+        (mean: how many a user has; recalls: of each part's alone) and, for a network, {"gates": {"segments": […],
+        "values": [[a gate for each part] for each segment]}}."""
         return super().findings() | self.learnt["told"]
 
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:

@@ -252,14 +252,17 @@ def test_recall_of_the_candidates_by_hand(world, rule):
     train, held, _, _ = world
     model = Stacking(models=rule, depth=10, epochs=1).fit(train, ONE, validation=held)
     hidden = train.matrix("seen").toarray() > 0
-    recalls, sizes = [], []
+    recalls, sizes, alone = [], [], []
     for user, truth in zip(held.users, held.relevant.toarray() > 0, strict=True):
         left = np.flatnonzero(~hidden[user])
-        union = {int(i) for name in rule for i in left[np.argsort(-registry.get("model", name).table[user, left])][:10]}
+        tops = [set(left[np.argsort(-registry.get("model", name).table[user, left])][:10].tolist()) for name in rule]
+        union = tops[0] | tops[1]
+        alone.append([len(top & set(np.flatnonzero(truth))) / truth.sum() for top in tops])
         recalls.append(len(union & set(np.flatnonzero(truth))) / truth.sum())
         sizes.append(len(union))
     found = model.findings()["candidates"]
     assert found["depth"] == 10 and found["recall"] == pytest.approx(np.mean(recalls)) and found["mean"] == pytest.approx(np.mean(sizes))
+    assert found["parts"] == ["Veterans", "Novices"] and found["recalls"] == pytest.approx(np.mean(alone, axis=0).tolist())
     assert f"hold {np.mean(recalls):.0%} of the held-out items" in model.notes[0]
 
 
