@@ -4,11 +4,11 @@
 
 One seed a process. Implicit (every rating counts), k = 20, full ranking. ml-100k: train and test file as given; ml-latest-small: a random
 fifth of every user's items is the test. Validation is cut from training (a fifth). A row is printed as soon as it is there: NDCG@20 on
-validation (fitted without it; for learnt fusions it is what they learnt on) and on the test (fitted on all of train, read once, after the
-last fit), CPU seconds of the whole run, and for fusions the paired difference to their best part (by validation) on the test with its
-95 % interval over users. The minutes of auto_fusion are counted in CPU seconds of this process with one thread, so that what else the
-machine does changes nothing (--wall counts them by the clock). --keep: per-user figures and rows as JSON, to put seeds together
-(`--table FOLDER`).
+validation (fitted without it; for learnt fusions it is what they learnt on) and on the test (fitted on all of train, read after the last
+fit), and for fusions the paired difference to their best part (by validation) on the test with its 95 % interval over users. CPU seconds
+are of the whole run, less parts that an earlier row had fitted. The minutes of auto_fusion, which fits all its parts itself, are counted
+in CPU seconds of this process with one thread, so that what else the machine does changes nothing (--wall counts them by the clock).
+--keep: rows as JSON, to put seeds together (`--table FOLDER`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,12 @@ def main() -> None:
         from recsys_core import registry
 
         registry.get("model", "auto_fusion").clock = staticmethod(time.process_time)
-    train, read_test = read(options.data, options.folder, options.seed)
+    bench = Bench.of(options.data, options.folder, options.seed, options.keep)
     for name in options.rows.split(","):
-        key, values = name.split()[0], dict(FUSIONS.get(name, {}))
-        if key == "auto_fusion":
-            values["minutes"] = options.minutes
-        row = one(options.data, name, key, values, train, read_test, options.seed, options.keep)
+        values = dict(FUSIONS.get(name, {})) | ({"minutes": options.minutes} if name == "auto_fusion" else {})
+        row = bench.row(name, name.split()[0], values)
         print(line(row), flush=True)
-        for note in row["notes"] if key in ("auto_fusion", "weighted") else []:
+        for note in row["notes"] if name in ("auto_fusion", "weighted") else []:
             print(f"    {note}", flush=True)
 
 
@@ -86,54 +85,86 @@ def read(data: str, folder: Path, seed: int) -> tuple[Any, Any]:
     return split.train, lambda: split.test.truth
 
 
-def one(data: str, name: str, key: str, values: dict[str, Any], train: Any, read_test: Any, seed: int, keep: Path | None) -> dict[str, Any]:
-    """Train and judge one row, as a run is: fit beside validation, fit again, then open the test."""
-    import numpy as np
+@dataclass
+class Bench:
+    """One data set cut once. parts: models fitted here, so that the parts of the hand-made fusions are fitted once."""
 
-    from recsys_core import registry
-    from recsys_core.context import RunContext
-    from recsys_core.evaluation.compare import compare
-    from recsys_core.jobs.training import recommend_test
-    from recsys_core.metrics import Catalog, evaluate
-    from recsys_core.metrics._quick import ndcg_at
-    from recsys_core.splitting.own_test import OwnTest, own_test
+    data: str
+    seed: int
+    train: Any
+    read_test: Any
+    ctx: Any
+    part: Any
+    validation: Any
+    keep: Path | None
+    parts: dict[Any, Any] = field(default_factory=dict)
+    judged: dict[int, Any] = field(default_factory=dict)
 
-    ctx = RunContext(seed=seed, threads=1)
-    part, validation = OwnTest().validation(train, ctx)
-    start, clock = time.process_time(), time.monotonic()
-    beside = registry.get("model", key)(**values).fit(part, ctx, validation=validation)
-    on_validation = ndcg_at(beside.recommend_holdout(validation, 20).items, validation.relevant, 20)
-    final = beside.for_refit().fit(train, ctx)
-    cpu, wall = time.process_time() - start, time.monotonic() - clock
-    split = own_test(train, read_test())
-    per_user = evaluate(recommend_test(final, split, 20), split.test, Catalog.from_dataset(split.train), (20,)).per_user[
-        ["ndcg@20", "recall@20"]
-    ]
-    row = {"data": data, "seed": seed, "row": name, "validation": float(np.mean(on_validation)), "cpu": cpu, "wall": wall}
-    row |= {
-        "test": float(per_user["ndcg@20"].mean()),
-        "recall": float(per_user["recall@20"].mean()),
-        "notes": [*beside.notes, *final.notes],
-    }
-    row["findings"] = final.findings()
-    if keep is None:
+    @classmethod
+    def of(cls, data: str, folder: Path, seed: int, keep: Path | None) -> Bench:
+        from recsys_core.context import RunContext
+        from recsys_core.splitting.own_test import OwnTest
+
+        train, read_test = read(data, folder, seed)
+        ctx = RunContext(seed=seed, threads=1)
+        return cls(data, seed, train, read_test, ctx, *OwnTest().validation(train, ctx), keep)
+
+    def row(self, name: str, key: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Train and judge, as a run is: fit beside validation, fit again on all, then open the test."""
+        from recsys_core import registry
+
+        ctx = self.ctx if key == "auto_fusion" else replace(self.ctx, parts=self.parts)
+        start, clock = time.process_time(), time.monotonic()
+        alone = not values and name in PARTS  # as a part of a fusion, so that it is fitted once
+        made_of, chosen = ("average", {"models": [name]}) if alone else (key, values)
+        model = registry.get("model", made_of)(**chosen)
+        beside = model.fit(self.part, ctx, validation=self.validation)
+        final = beside.for_refit().fit(self.train, ctx)
+        cpu, wall = time.process_time() - start, time.monotonic() - clock
+        row = {"data": self.data, "seed": self.seed, "row": name, "cpu": cpu, "wall": wall, "notes": [*beside.notes, *final.notes]}
+        if alone:
+            beside, final = beside.parts[0], final.parts[0]
+        on_validation, per_user = self.judge(beside, final)
+        row |= {"validation": on_validation, "test": float(per_user["ndcg@20"].mean()), "recall": float(per_user["recall@20"].mean())}
+        row |= {"findings": final.findings()} | (self.beside_its_parts(row, per_user, beside, final) if key != name or values else {})
+        if self.keep is not None:
+            self.keep.mkdir(parents=True, exist_ok=True)
+            stem = f"{self.data}-{self.seed}-{name.replace(' ', '_')}"
+            per_user.to_parquet(self.keep / f"{stem}.parquet")
+            (self.keep / f"{stem}.json").write_text(json.dumps(row, indent=1))
         return row
-    keep.mkdir(parents=True, exist_ok=True)
-    per_user.to_parquet(keep / f"{data}-{seed}-{name.replace(' ', '_')}.parquet")
-    singles = {r["row"]: r for r in rows_in(keep) if r["data"] == data and r["seed"] == seed and r["row"] not in FUSIONS}
-    parts = [p["name"] for p in row["findings"].get("parts", [])] if key == "auto_fusion" else values.get("models", [])
-    known = [singles[p] for p in parts if p in singles]
-    if known and len(known) == len(parts):
-        import pandas as pd
 
-        best = max(known, key=lambda r: r["validation"])
-        other = pd.read_parquet(keep / f"{data}-{seed}-{best['row']}.parquet")
-        found = compare(other, per_user, "ndcg@20")
-        row |= {"best_part": best["row"], "difference": found.difference, "low": found.low, "high": found.high}
-        row["validation_difference"] = row["validation"] - max(r["validation"] for r in known)
-        row["test_difference_to_the_best_on_test"] = row["test"] - max(r["test"] for r in known)
-    (keep / f"{data}-{seed}-{name.replace(' ', '_')}.json").write_text(json.dumps(row, indent=1))
-    return row
+    def judge(self, beside: Any, final: Any) -> tuple[float, Any]:
+        """(mean NDCG@20 on validation, per-user figures on the test)."""
+        from recsys_core.jobs.training import recommend_test
+        from recsys_core.metrics import Catalog, evaluate
+        from recsys_core.metrics._quick import ndcg_at
+        from recsys_core.splitting.own_test import own_test
+
+        if id(final) not in self.judged:
+            lists = beside.recommend_holdout(self.validation, 20)
+            split = own_test(self.train, self.read_test())
+            evaluation = evaluate(recommend_test(final, split, 20), split.test, Catalog.from_dataset(split.train), (20,))
+            found = float(ndcg_at(lists.items, self.validation.relevant, 20).mean()), evaluation.per_user[["ndcg@20", "recall@20"]]
+            self.judged[id(final)] = (*found, final)  # kept, so that no other object gets its id
+        return self.judged[id(final)][:2]
+
+    def beside_its_parts(self, row: dict[str, Any], per_user: Any, beside: Any, final: Any) -> dict[str, Any]:
+        """The paired difference to the part that is best on validation; and, in hindsight, to the one that is best on the test."""
+        from recsys_core.evaluation.compare import compare
+
+        judged = {name: self.judge(*pair) for name, *pair in zip(final.part_names(), beside.parts, final.parts, strict=True)}
+        best = max(judged, key=lambda name: judged[name][0])
+        found = compare(judged[best][1], per_user, "ndcg@20")
+        return {
+            "best_part": best,
+            "difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "on_validation": row["validation"] - judged[best][0],
+            "to_the_best_on_test": row["test"] - max(float(test["ndcg@20"].mean()) for _, test in judged.values()),
+            "parts": {name: [on, float(test["ndcg@20"].mean())] for name, (on, test) in judged.items()},
+        }
 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:
