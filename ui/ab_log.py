@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from recsys_core.errors import BadInput
-from recsys_core.evaluation.ab import OffPolicy, off_policy
+from recsys_core.evaluation.ab import OffPolicy, off_policy, read_numbers
 
 from . import charts, interval_charts, state
 from .ab_file import chosen_file, column
@@ -75,7 +75,7 @@ def _estimate(frame: pd.DataFrame, run: Any, k: int, user: str, item: str, rewar
     if keep.sum() < 2:
         rule = f"Only {int(keep.sum())} rows of the log are about users this run kept lists for."
         raise BadInput(rule, "Check the column of the users; ids must be those of the dataset.")
-    numbers = {name: pd.to_numeric(frame[name], errors="coerce").to_numpy(float)[keep] for name in (reward, chance)}
+    numbers = {name: read_numbers(frame[name])[keep] for name in (reward, chance)}
     shown = items.encode(frame[item].astype("string").fillna(""))[keep]
     return off_policy(shown, numbers[reward], numbers[chance], top.items[row[keep], :k]), int((~keep).sum())
 

@@ -47,11 +47,16 @@ def plan_tab() -> None:
 
 
 def _rate() -> Plan:
-    baseline = _number("Share of users today (%)", "ab-rate", 5.0, 0.01, 99.9, help="What the control group does now: 5 % of users click.")
+    baseline = _number("Share of users today (%)", "ab-rate", 5.0, 0.001, 99.9, help="What the control group does now: 5 % of users click.")
     lift = _number(
-        "Smallest change worth finding (% of that)", "ab-lift", 10.0, 0.1, 900.0, help="10 % of a share of 5 % is half a percentage point."
+        "Smallest change worth finding (% of that)",
+        "ab-lift",
+        10.0,
+        -99.9,
+        900.0,
+        help="10 % of a share of 5 % is half a percentage point; -10 % is a fall by as much.",
     )
-    return plan_rate(baseline / 100, min(baseline * lift / 1e4, 0.999 - baseline / 100), **_common())
+    return plan_rate(baseline / 100, min(baseline * lift / 1e4, 0.9 * (1 - baseline / 100)), **_common())
 
 
 def _mean() -> Plan:
@@ -59,7 +64,7 @@ def _mean() -> Plan:
     spread = _number(
         "Standard deviation between users", "ab-spread", 30.0, 1e-9, None, help="How much users differ. A past export of the outcome tells."
     )
-    lift = _number("Smallest change worth finding", "ab-mean-lift", 1.0, 1e-9, None, help="In the unit of the outcome.")
+    lift = _number("Smallest change worth finding", "ab-mean-lift", 1.0, None, None, help="In the unit of the outcome; a fall has a minus.")
     return plan_mean(baseline, spread, lift, **_common())
 
 

@@ -61,7 +61,9 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any] | None:
         if not outcomes:
             st.info("Choose at least one outcome.", icon=":material/info:")
             return None
-        groups = sorted(str(v) for v in frame[variant].dropna().unique()[:50])
+        groups = sorted({str(v).strip() for v in frame[variant].dropna().unique()[:50]} - {""})
+        if st.session_state.get("ab-control", "") not in ("", *groups):  # of another file or column
+            st.session_state["ab-control"] = ""
         control = st.selectbox(
             "Control group",
             ["", *groups],

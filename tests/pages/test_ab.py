@@ -108,3 +108,31 @@ def test_a_log_is_weighed(open_page, text_of, filled, put):
 def test_empty(open_page, text_of):
     for tab in ("Two recommenders in one list", "Estimate from a log"):
         assert "No datasets yet" in text_of(open_page("ab", **{"ab-tab": tab}))
+
+
+def test_plans_of_falls_and_of_nearly_everybody(open_page, text_of):
+    at = open_page("ab")
+    at.number_input(key="ab-lift").set_value(-10.0).run()
+    assert not at.exception and int(_metrics(at)["Users a group"].replace(",", "")) == 28_390
+    at.number_input(key="ab-rate").set_value(99.9).run()
+    at.number_input(key="ab-lift").set_value(10.0).run()
+    assert not at.exception and "0.09 percentage points" in text_of(at).replace("\\", "")
+    at.number_input(key="ab-rate").set_value(0.001).run()
+    at.number_input(key="ab-lift").set_value(0.0).run()
+    assert not at.exception and "the lift not 0" in text_of(at)
+
+
+def test_a_file_of_a_european_spreadsheet_is_read(open_page, text_of, workspace_root):
+    """Byte order mark, semicolons, decimal commas, days first, padded group names."""
+    frame = _result()
+    frame = frame.assign(date=frame["date"].dt.strftime("%d.%m.%Y"), group=" " + frame["group"] + " ")
+    frame.loc[:1, "date"] = "31.03.2026"
+    path = workspace_root.parent / "europe.csv"
+    frame.to_csv(path, index=False, sep=";", decimal=",", encoding="utf-8-sig")
+    upload = uploads.new()
+    with path.open("rb") as content:
+        upload.put("main", path.name, content)
+    at = open_page("ab", **{"ab-tab": "Read a result"}, abfile=upload.token)
+    assert not at.exception and "'b' raises 'spent' against 'control'" in text_of(at) and "CUPED" in text_of(at)
+    at.selectbox(key="ab-control").set_value("b").run()
+    assert not at.exception and "'control' lowers 'spent' against 'b'" in text_of(at)

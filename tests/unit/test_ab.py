@@ -52,6 +52,16 @@ def test_more_groups_smaller_lifts_and_less_traffic_cost_more():
     assert (np.diff(users) <= 0).all() and (np.diff(lifts) > 0).all()
 
 
+@pytest.mark.parametrize(("baseline", "lift"), [(1e-5, 1e-6), (1e-5, -5e-6), (0.99, 0.009), (0.99, -0.001), (0.05, -0.005), (0.999, 9e-4)])
+def test_plans_of_extreme_rates_and_of_falls(baseline, lift):
+    h = 2 * np.arcsin(np.sqrt(baseline + lift)) - 2 * np.arcsin(np.sqrt(baseline))
+    by_hand = 2 * (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2 / h**2
+    plan = plan_rate(baseline, lift)
+    assert abs(plan.users_per_group / by_hand - 1) < 1e-3 + 1 / by_hand
+    lifts, users = plan.curve()
+    assert (np.sign(lifts) == np.sign(lift)).all() and (np.diff(users) <= 0).all()
+
+
 def test_plan_of_a_mean_and_wrong_plans():
     plan = plan_mean(20.0, 10.0, 1.0)
     by_hand = 2 * ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * 10 / 1) ** 2
@@ -270,3 +280,92 @@ def test_off_policy_finds_the_truth_and_covers_it():
         found = off_policy(shown, rng.random(3000) < rates[shown], chance[shown], np.tile(lists, (3000, 1)))
         inside += (found.ips_low <= truth <= found.ips_high, found.snips_low <= truth <= found.snips_high)
     assert (inside / 300 > 0.91).all() and (inside / 300 < 0.985).all()
+
+
+# ---- files as they come ----------------------------------------------------------------------------
+def _file(**columns):
+    n = len(next(iter(columns.values())))
+    return pd.DataFrame({"user_id": [f"u{i}" for i in range(n)], "group": ["A", "B"] * (n // 2)} | columns).astype("str")
+
+
+def test_decimal_commas_booleans_and_percent_signs_are_numbers():
+    frame = _file(revenue=["1,5", "2,25", "0,5", "1.000,5"], bought=["Yes", "no", "TRUE", "false"], rate=["12 %", "8 %", "0 %", "4 %"])
+    found = experiment(frame, user="user_id", variant="group", outcomes=["revenue", "bought", "rate"])
+    assert found.users["revenue"].to_list() == [1.5, 2.25, 0.5, 1000.5]
+    assert found.users["bought"].to_list() == [1, 0, 1, 0] and found.users["rate"].to_list() == [12, 8, 0, 4] and not found.notes
+    assert guess_roles(frame)["outcomes"] == ["revenue", "bought", "rate"]
+    english = experiment(_file(revenue=["1,500", "2.5", "1,000.25", "7"]), user="user_id", variant="group", outcomes=["revenue"])
+    assert english.users["revenue"].to_list() == [1500, 2.5, 1000.25, 7]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["1709251200", "1709341200", "1709424000", "1709510399"],
+        ["1709251200000", "1709341200000", "1709424000000", "1709510399000"],
+        ["1709251200000000", "1709341200000000", "1709424000000000", "1709510399000000"],
+        ["01.03.2024", "02.03.2024", "03.03.2024", "03.03.2024"],
+        ["2024-03-01T00:00:00Z", "2024-03-02 01:00", "2024-03-03", "2024-03-03T23:59:59+00:00"],
+        ["20240301", "20240302", "20240303", "20240303"],
+    ],
+)
+def test_days_of_many_kinds(dates):
+    dates = [*dates, "29.03.2024"] if "." in dates[0] else [*dates, dates[-1]]  # a day above 12 says which number is the day
+    frame = _file(date=dates[:4] + dates[-1:] * 2, clicks=["1"] * 6)
+    found = experiment(frame, user="user_id", variant="group", outcomes=["clicks"], time="date")
+    assert found.users["day"].dt.strftime("%Y-%m-%d").to_list()[:4] == ["2024-03-01", "2024-03-02", "2024-03-03", "2024-03-03"]
+    assert guess_roles(frame)["time"] == "date" and guess_roles(frame)["outcomes"] == ["clicks"]
+
+
+def test_columns_that_only_sound_like_dates_or_a_past():
+    frame = _file(time_spent=["12.5", "3", "4", "8"], premium_clicks=["1", "2", "0", "3"], pre_clicks=["2", "2", "1", "1"])
+    guess = guess_roles(frame)
+    assert guess["time"] is None and guess["before"] == "pre_clicks" and guess["outcomes"] == ["time_spent", "premium_clicks"]
+
+
+def test_files_that_say_nothing_are_refused_in_words():
+    with pytest.raises(DataError, match="no rows"):
+        experiment(_file(x=["1", "2"]).iloc[:0], user="user_id", variant="group", outcomes=["x"])
+    with pytest.raises(DataError, match="cannot be called 'day'"):
+        experiment(_file(day=["1", "2"]), user="user_id", variant="group", outcomes=["day"])
+
+
+def test_a_planned_group_that_nobody_is_in_is_a_broken_split():
+    frame = pd.DataFrame({"u": range(400), "v": ["a", "b"] * 200, "y": 1})
+    check = sample_ratio(experiment(frame, user="u", variant="v", outcomes=["y"]), {"a": 1, "b": 1, "c": 1})
+    assert check.broken and "'c' has 0 users where 133" in check.sentence()
+
+
+def test_running_result_of_large_numbers_that_differ_little():
+    rng = np.random.default_rng(0)
+    days = pd.Timestamp("2026-03-01") + pd.to_timedelta(np.repeat(np.arange(10), 400), unit="D")
+    frame = pd.DataFrame({"u": range(4000), "v": ["a", "b"] * 2000, "y": 1e8 + rng.random(4000), "d": days})
+    found = experiment(frame, user="u", variant="v", outcomes=["y"], time="d")
+    assert np.isclose(looks(found, "y", "b").p_value[-1], readout(found)[0].p_value, rtol=0.02)
+
+
+def test_too_early_counts_the_users_of_all_groups():
+    frame = pd.DataFrame({"u": range(3000), "v": ["a", "b", "c"] * 1000, "y": np.arange(3000) % 7})
+    frame["d"] = pd.Timestamp("2026-03-01") + pd.to_timedelta(frame["u"] // 300, unit="D")
+    found = experiment(frame, user="u", variant="v", outcomes=["y"], time="d")
+    assert "planned for" not in looks(found, "y", "b", planned=3000).warning()
+    assert "planned for 3,001 users and has 3,000" in looks(found, "y", "b", planned=3001).warning()
+
+
+def test_a_result_that_looked_clear_once_and_is_no_more():
+    """Large differences on the first days, the reverse afterwards."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"u": range(2000), "v": ["a", "b"] * 1000})
+    frame["d"] = pd.Timestamp("2026-03-01") + pd.to_timedelta(frame["u"] // 200, unit="D")
+    early = frame["u"] < 600
+    frame["y"] = rng.normal(size=2000) + np.where(frame["v"] == "b", np.where(early, 0.6, -0.25), 0)
+    running = looks(experiment(frame, user="u", variant="v", outcomes=["y"], time="d"), "y", "b")
+    assert running.p_value[0] < 0.05 < running.p_value[-1] and "did not stay so" in running.warning()
+
+
+def test_not_clear_for_the_correction_says_so():
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"u": range(800), "v": ["a", "b"] * 400} | {f"y{i}": rng.normal(size=800) for i in range(6)})
+    frame["y0"] += np.where(frame["v"] == "b", 0.08, 0)
+    effects = readout(experiment(frame, user="u", variant="v", outcomes=[f"y{i}" for i in range(6)]))
+    assert effects[0].p_value < 0.05 < effects[0].p_adjusted and "corrected for 6 comparisons" in effects[0].sentence()

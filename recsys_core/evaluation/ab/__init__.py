@@ -1,6 +1,6 @@
 """A/B tests: how many users, was the traffic split as planned, what came out; and what can be said without one."""
 
-from .experiment import Experiment, experiment, guess_roles
+from .experiment import Experiment, experiment, guess_roles, read_numbers
 from .interleave import Interleaving, interleave
 from .offpolicy import OffPolicy, off_policy
 from .plan import Plan, plan_mean, plan_rate
@@ -22,6 +22,7 @@ __all__ = [
     "off_policy",
     "plan_mean",
     "plan_rate",
+    "read_numbers",
     "readout",
     "sample_ratio",
 ]

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from ...data._feature_columns import cells, days, looks_like_dates, looks_numeric, numbers
 from ...errors import DataError
 
 _NAMES = {
     "user": r"^(user|visitor|customer|member|account|person|client|uid|id)([ _-]?id)?$|user",
     "variant": r"variant|group|arm|bucket|treatment|experiment|^ab|condition|cell",
     "time": r"date|time|day|timestamp|^ts$",
-    "before": r"pre[ _-]|^pre|before|baseline|prior|history",
+    "before": r"^pre($|[ _-]|period|test|exp)|[ _-]pre($|[ _-])|before|baseline|prior|history",  # not premium, preview
 }
+WORDS = {"true": 1.0, "yes": 1.0, "t": 1.0, "y": 1.0, "false": 0.0, "no": 0.0, "f": 0.0, "n": 0.0}
 MOST_VARIANTS = 20
 FORMER = "pre_period"  # the column of `Experiment.users` that holds the pre-period value
 
@@ -48,18 +50,20 @@ def guess_roles(frame: pd.DataFrame) -> dict[str, list[str] | str | None]:
     """{"user", "variant", "time", "before": column or None, "outcomes": columns}, by name and content."""
     found: dict[str, list[str] | str | None] = {}
     taken: set[str] = set()
+    start = {c: frame[c].dropna().head(1000) for c in frame.columns}
     few = [c for c in frame.columns if 2 <= frame[c].nunique(dropna=True) <= MOST_VARIANTS]
-    numeric = [c for c in frame.columns if pd.to_numeric(frame[c].dropna().head(1000), errors="coerce").notna().mean() > 0.9]
-    pools = {"variant": few, "user": list(frame.columns), "time": list(frame.columns), "before": numeric}
+    numeric = [c for c in frame.columns if np.isfinite(read_numbers(start[c])).mean() > 0.9]
+    dated = [c for c in frame.columns if np.isfinite(_read_days(start[c])).mean() > 0.9]
+    pools = {"variant": few, "user": list(frame.columns), "time": dated, "before": numeric}
     for role, pool in pools.items():
         named = [c for c in pool if c not in taken and re.search(_NAMES[role], str(c).strip().lower())]
         found[role] = named[0] if named else None
         taken.update(named[:1])
-    if found["variant"] is None:
-        words = [c for c in few if c not in taken and c not in numeric]
+    if found["variant"] is None:  # a column of words; yes and no are rather an outcome
+        words = sorted((c for c in few if c not in taken and c not in dated and not _is_number(start[c])), key=lambda c: c in numeric)
         found["variant"] = words[0] if words else None
         taken.update(words[:1])
-    found["outcomes"] = [c for c in numeric if c not in taken]
+    found["outcomes"] = [c for c in numeric if c not in taken and c not in dated]
     return found
 
 
@@ -85,15 +89,20 @@ def experiment(
         raise DataError(f"The file has no column '{missing[0]}'.", f"It has: {', '.join(map(str, frame.columns))}.")
     if not outcomes:
         raise DataError("Choose at least one outcome: a column of numbers, such as clicked or revenue.")
+    if frame.empty:
+        raise DataError("The file has no rows.", "Upload one with a row for each user or each visit.")
+    taken = sorted({"user", "variant", "day", FORMER} & {*outcomes})
+    if taken:
+        raise DataError(f"An outcome cannot be called '{taken[0]}' here.", "Rename that column in the file.")
     notes: list[str] = []
-    rows = pd.DataFrame({"user": frame[user].astype("string").str.strip(), "variant": frame[variant].astype("string").str.strip()})
+    rows = pd.DataFrame({"user": cells(frame[user]), "variant": cells(frame[variant])}, dtype="string")
     for name in outcomes:
         rows[name] = _numbers(frame[name], name, notes, empty=0.0)
     if before:
         rows[FORMER] = _numbers(frame[before], before, notes, empty=np.nan)
     if time:
         rows["day"] = _days(frame[time], time, notes)
-    blank = rows["user"].isna() | (rows["user"] == "") | rows["variant"].isna() | (rows["variant"] == "")
+    blank = rows["user"].isna() | rows["variant"].isna()
     if blank.any():
         notes.append(f"{int(blank.sum()):,} rows have no user or no group; they are left out.")
         rows = rows[~blank]
@@ -112,7 +121,9 @@ def experiment(
         raise DataError(
             f"'{variant}' must have from 2 to {MOST_VARIANTS} groups; it has {len(names):,}.", "Choose the column of the groups."
         )
-    chosen = control or next((n for n in names if re.fullmatch(r"control.*|a|0|off|base(line)?|old|false", n.lower())), names[0])
+    chosen = (control or "").strip() or next(
+        (n for n in names if re.fullmatch(r"control.*|a|0|off|base(line)?|old|false", n.lower())), names[0]
+    )
     if chosen not in names:
         raise DataError(f"There is no group '{chosen}'.", f"Groups: {', '.join(names)}.")
     users["variant"] = users["variant"].astype(object)
@@ -120,25 +131,53 @@ def experiment(
 
 
 def _numbers(column: pd.Series, name: str, notes: list[str], *, empty: float) -> np.ndarray:
-    words = column.astype("string").str.strip().str.lower().map({"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0})
-    numbers = pd.to_numeric(column, errors="coerce").astype("float64").fillna(words.astype("float64")).to_numpy()
-    given = column.notna().to_numpy() & (column.astype("string").str.strip().fillna("") != "").to_numpy()
-    bad = given & ~np.isfinite(numbers)
-    if bad.all() or bad.sum() > 0.5 * max(1, given.sum()):
-        raise DataError(f"The column '{name}' must hold numbers; it holds '{column[bad].iloc[0]}'.", "Choose another outcome.")
+    """float (n,); what is missing or no number becomes `empty`."""
+    values, given = read_numbers(column), cells(column)
+    bad = given.notna().to_numpy() & ~np.isfinite(values)
+    if bad.sum() > 0.5 * given.notna().sum():
+        raise DataError(f"The column '{name}' must hold numbers; it holds '{given[bad].iloc[0]}'.", "Choose another outcome.")
     if bad.any():
-        notes.append(f"{int(bad.sum()):,} values of '{name}' are no numbers (such as '{column[bad].iloc[0]}'); they count as empty.")
-    return np.where(np.isfinite(numbers), numbers, empty)
+        notes.append(f"{int(bad.sum()):,} values of '{name}' are no numbers (such as '{given[bad].iloc[0]}'); they count as empty.")
+    return np.where(np.isfinite(values), values, empty)
 
 
-def _days(column: pd.Series, name: str, notes: list[str]) -> pd.Series:
-    """Midnight of each row's day; numbers are seconds since 1970."""
-    dates = pd.api.types.is_datetime64_any_dtype(column)
-    numbers = pd.Series(np.nan, column.index) if dates else pd.to_numeric(column, errors="coerce")
-    seconds = numbers.notna().mean() > 0.9 and numbers.median() > 1e8
-    times = pd.to_datetime(numbers if seconds else column, errors="coerce", unit="s" if seconds else None, utc=True)
-    if times.isna().all():
+def read_numbers(column: pd.Series) -> np.ndarray:
+    """float (n,), NaN where there is none: 1,234.5 and 1.234,5 by what the column looks like, yes and no as 1 and 0."""
+    if _is_number(column):
+        return numbers(column)
+    code, distinct = pd.factorize(cells(column))
+    text = pd.Series(distinct, dtype=object).astype("str")
+    either = np.isfinite(numbers(text, ".")) | np.isfinite(numbers(text, ","))
+    decimal = (looks_numeric(text[either]) if either.any() else None) or "."
+    found = text.str.lower().map(WORDS).astype("float64").fillna(pd.Series(numbers(text, decimal), text.index))
+    return np.append(found.to_numpy(np.float64), np.nan)[code]  # code -1: nothing there
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not isinstance(column.dtype, pd.CategoricalDtype)
+
+
+def _days(column: pd.Series, name: str, notes: list[str]) -> np.ndarray:
+    """datetime64 (n,): midnight of each row's day, UTC."""
+    found = np.floor(_read_days(column))
+    if np.isnan(found).all():
         raise DataError(f"The column '{name}' holds no dates; it holds '{column.iloc[0]}'.", "Choose another column, or none.")
-    if times.isna().any():
-        notes.append(f"{int(times.isna().sum()):,} rows have no readable date.")
-    return times.dt.tz_localize(None).dt.normalize()
+    if np.isnan(found).any():
+        notes.append(f"{int(np.isnan(found).sum()):,} rows have no readable date.")
+    return np.where(np.isnan(found), np.datetime64("NaT"), np.nan_to_num(found).astype("int64").astype("datetime64[D]")).astype(
+        "datetime64[s]"
+    )
+
+
+def _read_days(column: pd.Series) -> np.ndarray:
+    """float (n,): days since 1970, NaN where there is no date. Large numbers count seconds, or thousandths, millionths … of them."""
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        counted = numbers(column)
+        middle = float(np.nanmedian(counted)) if np.isfinite(counted).mean() > 0.9 else 0.0
+        if middle > 1e8:
+            return counted / (86_400 * 1000 ** int(np.digitize(middle, [1e11, 1e14, 1e17])))
+    present = pd.Series(cells(column).dropna().unique(), dtype=object).astype("str")
+    day_first = looks_like_dates(present) if len(present) else None
+    if day_first is None and not present.str.fullmatch(r"(19|20)\d{6}").mean() > 0.9:  # 20260301
+        return np.full(len(column), np.nan)
+    return days(column, bool(day_first))

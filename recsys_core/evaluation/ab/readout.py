@@ -16,8 +16,8 @@ WORTH = 0.01  # share of the variance a pre-period value must take away to be us
 @dataclass(frozen=True)
 class Effect:
     """variant − control of one outcome. method: how it was tested, in words. p_adjusted: Holm over all effects of the readout.
-    relative: as shares of control's mean (NaN where that is not above 0). variance_cut: share of the variance that CUPED took
-    away, None without it."""
+    relative: in units of control's mean as it was measured (NaN where that is not above 0); how unsure that mean itself is does not
+    widen it. variance_cut: share of the variance that CUPED took away, None without it. n_compared: effects of the readout."""
 
     outcome: str
     variant: str
@@ -35,6 +35,7 @@ class Effect:
     method: str
     is_rate: bool
     variance_cut: float | None = None
+    n_compared: int = 1
 
     @property
     def clear(self) -> bool:
@@ -55,7 +56,9 @@ class Effect:
         percent = f", {100 * self.relative[0]:+.1f} %" if np.isfinite(self.relative[0]) else ""
         how = f"{amount}, {100 * self.level:g} % interval{percent})"
         if not self.clear:
-            return f"No clear difference in '{self.outcome}' between '{self.variant}' and '{self.control}': {how}."
+            chance = self.p_value < 1 - self.level
+            why = f"; not clear once corrected for {self.n_compared} comparisons" if chance and self.n_compared > 1 else ""
+            return f"No clear difference in '{self.outcome}' between '{self.variant}' and '{self.control}': {how}{why}."
         word = "raises" if self.difference > 0 else "lowers"
         return f"'{self.variant}' {word} '{self.outcome}' against '{self.control}': {how}."
 
@@ -96,7 +99,7 @@ def readout(found: Experiment, *, level: float = 0.95, cuped: bool | None = None
                 )
             )  # fmt: skip
     adjusted = holm_p_values([e.p_value for e in effects])
-    return [replace(effect, p_adjusted=float(p)) for effect, p in zip(effects, adjusted, strict=True)]
+    return [replace(effect, p_adjusted=float(p), n_compared=len(effects)) for effect, p in zip(effects, adjusted, strict=True)]
 
 
 def _adjusted(values: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, float]:
@@ -119,7 +122,8 @@ def _rates(a: np.ndarray, b: np.ndarray, level: float) -> tuple[float, float, fl
     if counts[0] + counts[2] in (0, len(a) + len(b)):  # nobody, or everybody: there is nothing to test
         return 0.0, *map(float, confint_proportions_2indep(*counts, method="newcomb", alpha=1 - level)), 1.0, "score test of two rates"
     low, high = confint_proportions_2indep(*counts, method="newcomb", alpha=1 - level)
-    p = test_proportions_2indep(*counts, method="score", compare="diff").pvalue
+    with np.errstate(divide="ignore", invalid="ignore"):  # it works out the ratio too, which an empty arm has not
+        p = test_proportions_2indep(*counts, method="score", compare="diff").pvalue
     return difference, float(low), float(high), float(p), "score test of two rates"
 
 

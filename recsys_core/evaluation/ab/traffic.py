@@ -36,10 +36,11 @@ class SampleRatio:
 
 
 def sample_ratio(found: Experiment, planned: dict[str, float] | None = None) -> SampleRatio:
-    """χ² test of the group sizes. planned: shares by variant, any positive numbers; default equal."""
+    """χ² test of the group sizes. planned: shares by variant, any positive numbers; default equal. A planned group that nobody
+    is in counts as one with no users."""
     from scipy.stats import chisquare
 
-    sizes = found.sizes
+    sizes = found.sizes | {name: 0 for name in planned or {} if name not in found.sizes}
     shares = {name: float((planned or {}).get(name, 1.0 if planned is None else 0.0)) for name in sizes}
     if min(shares.values()) <= 0:
         raise BadInput(f"Every group needs a planned share above 0; got {shares}.")
@@ -51,7 +52,8 @@ def sample_ratio(found: Experiment, planned: dict[str, float] | None = None) -> 
 @dataclass(frozen=True)
 class Looks:
     """The result as it would have read at the end of every day. days: dates; difference, low, high, p_value: (D,) of one outcome,
-    one variant against control, without CUPED; users: (D,) so far in both groups. planned: users the plan asked for, or None."""
+    one variant against control, without CUPED; users: (D,) so far in both groups; total: users of all groups. planned: users
+    the plan asked for in all, or None."""
 
     days: list[pd.Timestamp]
     users: np.ndarray
@@ -60,6 +62,7 @@ class Looks:
     high: np.ndarray
     p_value: np.ndarray
     level: float
+    total: int
     planned: int | None = None
 
     @property
@@ -69,16 +72,16 @@ class Looks:
 
     def warning(self) -> str:
         """What to beware of; "" when there is nothing."""
-        if self.planned is not None and len(self.users) and self.users[-1] < self.planned:
+        if self.planned is not None and self.total < self.planned:
             return (
-                f"The test was planned for {self.planned:,} users and has {self.users[-1]:,}. A result that looks clear before the end "
+                f"The test was planned for {self.planned:,} users and has {self.total:,}. A result that looks clear before the end "
                 "is often chance: whoever looks every day and stops at the first clear result is wrong far more often than 1 in 20 times."
             )
-        flips = int((np.diff((self.p_value < 1 - self.level).astype(int)) != 0).sum())
-        if flips >= 2:
+        clear = self.p_value < 1 - self.level
+        if clear.any() and not clear[int(clear.argmax()) :].all():
             return (
-                f"Day by day the result became clear and unclear again {flips} times. Had you stopped at the first clear day, "
-                "you might have reported chance: read it once, at the end that was planned."
+                f"The result looked clear on {self.n_clear} of {len(clear)} days, and did not stay so. Had you stopped at the first of "
+                "them, you might have reported chance: read it once, at the end that was planned."
             )
         return ""
 
@@ -91,6 +94,7 @@ def looks(found: Experiment, outcome: str, variant: str, *, level: float = 0.95,
         raise BadInput("The file has no date column, so the result by day cannot be shown.", "Choose the column of the dates.")
     part = found.users[found.users["variant"].isin([found.control, variant]) & found.users["day"].notna()]
     value = part[outcome].to_numpy(float)
+    value = value - value.mean()  # else squares of large numbers leave nothing of small differences
     sums = pd.DataFrame({"n": 1.0, "x": value, "xx": value**2, "day": part["day"].to_numpy(), "b": (part["variant"] == variant).to_numpy()})
     daily = sums.groupby(["day", "b"]).sum().unstack("b", fill_value=0.0).sort_index().cumsum()
     stats = {}
@@ -106,4 +110,4 @@ def looks(found: Experiment, outcome: str, variant: str, *, level: float = 0.95,
         p = np.where(error > 0, 2 * norm.sf(np.abs(difference) / error), 1.0)
     reach = norm.ppf(0.5 + level / 2) * error
     users = (stats[False][0] + stats[True][0])[enough].astype(int)
-    return Looks(list(daily.index[enough]), users, difference, difference - reach, difference + reach, p, level, planned)
+    return Looks(list(daily.index[enough]), users, difference, difference - reach, difference + reach, p, level, len(found.users), planned)
