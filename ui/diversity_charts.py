@@ -69,7 +69,7 @@ def _whiskers(values: Sequence[Any]) -> dict[str, Any]:
 def methods(curves: Mapping[str, Points], positions: Mapping[str, int], other: str, accuracy: str) -> go.Figure:
     """One line a method, from the list as it was. positions: a method keeps its colour whatever is shown."""
     x, y = metric_label(other), metric_label(accuracy)
-    fig = _better_to_the_right(figure(x, y, height=360, legend=True), other)
+    fig = _better_to_the_right(figure(x, y, height=420, legend=True), other)
     for label, points in curves.items():
         n = positions[label]
         fig.add_scatter(

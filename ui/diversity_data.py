@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Bench:
         """Whether the live figures leave users out."""
         return len(self.sample) < len(self.candidates)
 
-    @property
+    @cached_property
     def by_activity(self) -> np.ndarray:
         """Rows with a list, longest history first."""
         rows = np.flatnonzero(self.candidates.items[:, 0] >= 0)
@@ -111,7 +112,7 @@ def _version(run: Any) -> int:
         return 0
 
 
-@st.cache_resource(max_entries=3, show_spinner="Reading the lists …")
+@st.cache_resource(max_entries=2, show_spinner="Reading the lists …")
 def _bench(folder: str, run_id: str, version: int) -> Bench:
     run = state._workspace(folder).run(run_id)
     try:

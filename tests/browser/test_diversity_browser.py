@@ -78,9 +78,9 @@ def test_the_slider_is_answered_at_once_and_applied_to_export(app, page, dataset
     page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
     expect(cells.first).to_be_attached(timeout=20_000)
     shaped = cells.all_inner_texts()
-    page.locator(".st-key-export-shape [data-testid=stSelectbox] > div").last.click()
-    page.get_by_role("option", name="None: the lists as the model makes them").click()
-    expect(page.get_by_text("Every list was chosen from")).to_have_count(0)
+    page.locator("[class*='st-key-export-shape-mmr'] input[type=range]").focus()
+    page.keyboard.press("Home")  # no diversity at all: the lists as the model makes them
+    expect(page.get_by_text("diversity 0. Scores are")).to_be_visible()
     app.settle(page)
     page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
     expect(cells.first).to_be_attached(timeout=20_000)
