@@ -98,6 +98,23 @@ def days(column: pd.Series, day_first: bool = False, unit: str | None = None) ->
     return np.append(_days(when), np.nan)[code]
 
 
+def any_days(column: pd.Series) -> np.ndarray:
+    """float64 (n,): days since 1970, NaN where there is no date, however the column is written: dates of any order, 20260301, or
+    numbers that count seconds (or their thousandths, millionths, billionths) from 1970."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return days(column)
+    counted = numbers(column)
+    code, distinct = pd.factorize(cells(column))
+    text = pd.Series(distinct, dtype=object).astype("str")
+    dated = text.str.fullmatch(r"(?:19|20)\d{6}").astype(bool)
+    if np.isfinite(counted).sum() <= 0.9 * (code >= 0).sum():
+        dated |= text.str.match(_DATE).astype(bool)
+    elif (middle := float(np.nanmedian(counted)) if np.isfinite(counted).any() else 0.0) > 1e8:
+        return counted / (86_400 * 1000 ** int(np.digitize(middle, [1e11, 1e14, 1e17])))
+    found = days(text.where(dated), bool(looks_like_dates(text[dated])) if dated.any() else False)
+    return np.append(found, np.nan)[code]
+
+
 def _days(when: pd.Series) -> np.ndarray:
     seconds = when.dt.as_unit("s").astype("int64").to_numpy(np.float64)  # not nanoseconds: they end in 2262
     return np.where(when.isna(), np.nan, seconds / 86_400)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from ..data._feature_columns import any_days, numbers
 from ..errors import BadInput
 from ..metrics._catalog import category_features, category_names
 from ._shelf import Shelf
@@ -128,14 +129,12 @@ def _fresh(params: Any, shelf: Shelf) -> np.ndarray:
 
 
 def seconds(values: pd.Series) -> np.ndarray:
-    """float (n,), NaN where there is none: dates as text, years (1995) or Unix seconds."""
-    numbers = pd.to_numeric(values, errors="coerce")
-    if numbers.notna().sum() >= values.notna().sum() * 0.9:
-        if numbers.dropna().between(1500, 2500).all():
-            numbers = (numbers - 1970) * 365.2425 * DAY
-        return numbers.to_numpy(np.float64)
-    dates = pd.to_datetime(values, errors="coerce", utc=True, format="mixed")
-    return (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64)
+    """float (n,), NaN where there is none: dates, years (1995), or numbers counted from 1970."""
+    plain = numbers(values)
+    known = plain[np.isfinite(plain)]
+    if len(known) and len(known) >= values.notna().sum() * 0.9 and ((known >= 1500) & (known <= 2500)).all():
+        return (plain - 1970) * 365.2425 * DAY
+    return np.round(any_days(values) * DAY, 3)
 
 
 def _providers(params: Any, shelf: Shelf) -> tuple[np.ndarray | None, np.ndarray | None]:

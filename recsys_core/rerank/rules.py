@@ -104,7 +104,7 @@ def _take(items: np.ndarray, open_: np.ndarray, pinned: np.ndarray, k: int, book
         for column in range(items.shape[1]):
             whose = provider[:, column]
             owed = (whose >= 0) & (due[rows, whose] > 0)
-            takes = open_[:, column] & (n_taken < k) & (pinned[:, column] | (room.free(column) & (k - n_taken - 1 >= left - owed)))
+            takes = open_[:, column] & (n_taken < k) & (pinned[:, column] | (room.free(column) & (owed | (k - n_taken > left))))
             taken[:, column] = takes
             room.use(column, takes)
             n_taken += takes

@@ -139,6 +139,23 @@ def test_dates_may_be_text_years_or_unix_times():
     assert np.isnan(seconds(pd.Series(["1970-01-03", None, "soon"]))[1:]).all()
     assert seconds(pd.Series([1970.0, 1971.0]))[1] == pytest.approx(365.2425 * DAY)
     assert seconds(pd.Series([1_600_000_000, 1_600_000_001])).tolist() == [1_600_000_000, 1_600_000_001]
+    assert seconds(pd.Series([1_600_000_000_500, 1_600_000_001_000])).tolist() == [1_600_000_000.5, 1_600_000_001]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_dates_may_be_dates_as_any_unit_and_as_europe_writes_them(unit):
+    wanted = [1_583_366_400, 1_585_612_800]
+    table = pd.DataFrame({"made": pd.to_datetime(pd.Series(["2020-03-05", "2020-03-31", None])).astype(f"datetime64[{unit}]")})
+    written = pd.Series(["05.03.2020", "31.03.2020", None])
+    for column in (
+        table["made"],
+        table["made"].dt.tz_localize("UTC"),
+        written,
+        written.str.replace(".", "/"),
+        pd.Series([20200305, 20200331, None]),
+    ):
+        found = seconds(column)
+        assert found[:2].tolist() == wanted and np.isnan(found[2])
 
 
 def test_providers_get_their_smallest_share_as_far_as_there_are_candidates():
@@ -148,6 +165,7 @@ def test_providers_get_their_smallest_share_as_far_as_there_are_candidates():
     assert shaped("abfcdeg", provider_min_share=0.25, **column) == "abcg"
     assert shaped("abfcd", provider_shares={"Z": 0.5}, **column) == "abfc"  # there is none
     assert shaped("abfceg", provider_shares={"Y": 0.5}, max_per_category=1, **column) == "af"  # caps go before shares
+    assert shaped("abcefgh", 3, provider_min_share=1 / 3, pinned=["h"], **column) == "hac"  # a pin of nobody's takes a place of theirs
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ...data._feature_columns import cells, days, looks_like_dates, looks_numeric, numbers
+from ...data._feature_columns import any_days, cells, looks_numeric, numbers
 from ...errors import DataError
 
 _NAMES = {
@@ -53,7 +53,7 @@ def guess_roles(frame: pd.DataFrame) -> dict[str, list[str] | str | None]:
     start = {c: frame[c].dropna().head(1000) for c in frame.columns}
     few = [c for c in frame.columns if 2 <= frame[c].nunique(dropna=True) <= MOST_VARIANTS]
     numeric = [c for c in frame.columns if np.isfinite(read_numbers(start[c])).mean() > 0.9]
-    dated = [c for c in frame.columns if np.isfinite(_read_days(start[c])).mean() > 0.9]
+    dated = [c for c in frame.columns if np.isfinite(any_days(start[c])).mean() > 0.9]
     pools = {"variant": few, "user": list(frame.columns), "time": dated, "before": numeric}
     for role, pool in pools.items():
         named = [c for c in pool if c not in taken and re.search(_NAMES[role], str(c).strip().lower())]
@@ -159,7 +159,7 @@ def _is_number(column: pd.Series) -> bool:
 
 def _days(column: pd.Series, name: str, notes: list[str]) -> np.ndarray:
     """datetime64 (n,): midnight of each row's day, UTC."""
-    found = np.floor(_read_days(column))
+    found = np.floor(any_days(column))
     if np.isnan(found).all():
         raise DataError(f"The column '{name}' holds no dates; it holds '{column.iloc[0]}'.", "Choose another column, or none.")
     if np.isnan(found).any():
@@ -167,17 +167,3 @@ def _days(column: pd.Series, name: str, notes: list[str]) -> np.ndarray:
     return np.where(np.isnan(found), np.datetime64("NaT"), np.nan_to_num(found).astype("int64").astype("datetime64[D]")).astype(
         "datetime64[s]"
     )
-
-
-def _read_days(column: pd.Series) -> np.ndarray:
-    """float (n,): days since 1970, NaN where there is no date. Large numbers count seconds, or thousandths, millionths … of them."""
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        counted = numbers(column)
-        middle = float(np.nanmedian(counted)) if np.isfinite(counted).mean() > 0.9 else 0.0
-        if middle > 1e8:
-            return counted / (86_400 * 1000 ** int(np.digitize(middle, [1e11, 1e14, 1e17])))
-    present = pd.Series(cells(column).dropna().unique(), dtype=object).astype("str")
-    day_first = looks_like_dates(present) if len(present) else None
-    if day_first is None and not present.str.fullmatch(r"(19|20)\d{6}").mean() > 0.9:  # 20260301
-        return np.full(len(column), np.nan)
-    return days(column, bool(day_first))
