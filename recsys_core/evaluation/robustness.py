@@ -61,7 +61,8 @@ def _noise(train: Dataset, share: float, rng: np.random.Generator, keep_out: spa
     taken = _pairs(train.matrix("seen"), train.n_items)
     if keep_out is not None:
         taken = np.concatenate([taken, _pairs(keep_out, train.n_items)])
-    room = train.n_users * train.n_items - len(np.unique(taken))
+    active = np.unique(train.user)  # nobody else gets any
+    room = len(active) * train.n_items - len(np.unique(taken[np.isin(taken // train.n_items, active)]))
     found = np.empty(0, dtype=np.int64)
     while len(found) < min(n, room // 2):  # active users get more, as they would; what is there already is drawn again
         drawn = train.user[rng.integers(0, len(train), 2 * n)].astype(np.int64) * train.n_items + rng.integers(0, train.n_items, 2 * n)

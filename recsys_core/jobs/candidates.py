@@ -7,10 +7,11 @@ import uuid
 from dataclasses import replace
 
 from ..context import RunContext
+from ..data.dataset import Dataset
 from ..data.topk import TopK
 from ..splitting._base import Split
 from ..store.entries import RunEntry
-from ..store.files import STAGED
+from ..store.files import STAGED, host
 from ..store.workspace import Workspace
 from .spec import TrainSpec
 
@@ -28,9 +29,7 @@ def ensure_candidates(workspace: Workspace, run: RunEntry, depth: int, ctx: RunC
         return kept.cut(depth)
     ctx.report("Loading the model", 0.0)
     model = run.model()
-    split = Split(run.training(), run.holdout())
-    if not run.spec.get("refit", True):
-        split = replace(split, train=_all_training(workspace, run, ctx))
+    split = Split(all_training(workspace, run, ctx), run.holdout())
     ctx.report("Listing candidates", 0.1)
     top = recommend_test(model, split, wanted)
     write_candidates(run, top)
@@ -38,8 +37,8 @@ def ensure_candidates(workspace: Workspace, run: RunEntry, depth: int, ctx: RunC
 
 
 def write_candidates(run: RunEntry, top: TopK) -> None:
-    """candidates.npz, replaced in one step."""
-    temporary = run.path / f"{STAGED}candidates-{uuid.uuid4().hex[:8]}.npz"
+    """candidates.npz, replaced in one step; what a killed process leaves stands beside the run, where the queue clears it away."""
+    temporary = run.path.parent / f"{STAGED}{host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.npz"
     try:
         top.save(temporary)
         os.replace(temporary, run.path / "candidates.npz")
@@ -47,8 +46,11 @@ def write_candidates(run: RunEntry, top: TopK) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _all_training(workspace: Workspace, run: RunEntry, ctx: RunContext):
-    """The whole training part of a run whose model was not fitted again after validation: the cut is made once more."""
+def all_training(workspace: Workspace, run: RunEntry, ctx: RunContext) -> Dataset:
+    """The whole training part of a run: what its test users had, and what its figures are worked out from. That is what the model
+    learnt from, except for one not fitted again after validation: then the cut is made once more."""
+    if run.spec.get("refit", True):
+        return run.training()
     from .training import _source
 
     spec = TrainSpec(**run.spec)

@@ -32,7 +32,7 @@ class RobustnessSpec(BaseModel):
         unknown = [kind for kind in spec.kinds if kind not in DAMAGES]
         if unknown or not spec.kinds:
             raise ParamError(f"kinds must be some of {', '.join(DAMAGES)}; got {', '.join(unknown) or 'none'}.")
-        if not spec.shares or min(spec.shares) <= 0 or max(spec.shares) > 0.9:
+        if not spec.shares or not all(0 < share <= 0.9 for share in spec.shares):
             raise ParamError(f"shares must be above 0 and at most .9; got {', '.join(f'{s:g}' for s in spec.shares) or 'none'}.")
         if not 1 <= spec.k <= 1000:
             raise ParamError(f"The list length k must be from 1 to 1000; got {spec.k}.")
@@ -41,7 +41,8 @@ class RobustnessSpec(BaseModel):
             if not metric.per_user or metric.kind == "rating":
                 raise BadInput(f"{metric.label} has no value for each user, so it cannot be followed here.", "For example: ndcg, recall.")
         kinds = tuple(kind for kind in DAMAGES if kind in spec.kinds)
-        return spec.model_copy(update={"kinds": kinds, "shares": tuple(sorted(set(spec.shares)))})
+        metrics = tuple(dict.fromkeys(spec.metrics))
+        return spec.model_copy(update={"kinds": kinds, "shares": tuple(sorted(set(spec.shares))), "metrics": metrics})
 
     @property
     def analysis_id(self) -> str:

@@ -6,10 +6,12 @@ import pytest
 
 from recsys_core import registry
 from recsys_core.context import RunContext
-from recsys_core.data.dataset import from_frame
+from recsys_core.data.dataset import Dataset, from_frame
+from recsys_core.data.ids import IdMap
 from recsys_core.errors import BadInput, ParamError
 from recsys_core.evaluation.robustness import N_PUSHED, damage
 from recsys_core.jobs import TrainSpec
+from recsys_core.jobs.diversity_spec import DiversitySpec
 from recsys_core.jobs.robustness_spec import RobustnessSpec
 from recsys_core.jobs.training import train_in_workspace
 from recsys_core.store import Workspace
@@ -95,3 +97,32 @@ def test_the_job_measures_a_fall_and_the_success_of_an_attack(tmp_path):
     assert workspace.analyses("robustness", run=run.id) and workspace.dependents(run.id) == [f"analysis '{analysis.name}'"]
     workspace.delete(run.id, with_dependents=True)
     assert not workspace.analyses()
+
+
+def test_a_model_not_fitted_again_keeps_its_own_figures(tmp_path):
+    """What it was validated on is training too: it is not listed, and what lists are like is measured on all of training."""
+    workspace = Workspace(tmp_path)
+    entry = workspace.add_dataset(_data(), "Tastes")
+    params = {"models": ["popular", "item_knn"]}
+    one = RunContext(threads=1)
+    run = train_in_workspace(workspace, TrainSpec(dataset=entry.id, model="weighted", params=params, refit=False, ks=(5,)), one)
+    spec = RobustnessSpec.make(run=run.id, shares=(0.05,), kinds=("loss",), k=5, metrics=("ndcg", "novelty"))
+    result = workspace.analysis(registry.get("job", "robustness")().run(spec.model_dump(mode="json"), workspace, one)["analysis"]).result()
+    curve = DiversitySpec.make(run=run.id, method="calibrated", k=5, depth=20, strengths=(0,))
+    points = workspace.analysis(registry.get("job", "diversity")().run(curve.model_dump(mode="json"), workspace, one)["analysis"]).result()
+    for name in ("ndcg@5", "novelty@5"):
+        assert result["figures"][name] == pytest.approx(run.metrics[name]["mean"])
+        assert points["points"][0]["metrics"][name]["mean"] == pytest.approx(run.metrics[name]["mean"])
+
+
+def test_noise_ends_where_there_is_no_room_for_more():
+    """One user has every item; the many others of the id map have none, and get none."""
+    n_items = 6
+    full = Dataset(IdMap(range(50)), IdMap(range(n_items)), np.zeros(n_items, int), np.arange(n_items), np.ones(n_items))
+    assert damage(full, "noise", 0.5, np.random.default_rng(0)).n_added == 0
+
+
+def test_a_measure_named_twice_is_one_and_shares_must_be_numbers():
+    assert RobustnessSpec.make(run="r", metrics=("ndcg", "ndcg")).metrics == ("ndcg",)
+    with pytest.raises(ParamError, match="got nan"):
+        RobustnessSpec.make(run="r", shares=(float("nan"),))

@@ -21,14 +21,14 @@ class Diversity(Handler):
         from ... import registry
         from ...evaluation.tradeoff import tradeoff
         from ...rerank._base import Shelf
-        from ..candidates import ensure_candidates
+        from ..candidates import all_training, ensure_candidates
 
         started = time.perf_counter()
         spec = DiversitySpec.make(**payload)
         run = workspace.run(spec.run)
         spec = spec.model_copy(update={"run": run.id})
         candidates = ensure_candidates(workspace, run, spec.depth, ctx.part("Candidates", 0.0, 0.3))
-        shelf, holdout = Shelf(run.training()), run.holdout()
+        shelf, holdout = Shelf(all_training(workspace, run, ctx)), run.holdout()
         points = tradeoff(candidates, holdout, shelf, spec.method, spec.params, spec.strengths, spec.k, ctx=ctx.part("Curve", 0.3, 1.0))
         method = registry.get("reranker", spec.method)
         notes = list(shelf.notes) if method.uses_similarity or method.aim == "intra_list_diversity" else []

@@ -16,8 +16,8 @@ class Robustness(Handler):
     """Gives {"analysis": id}: result.json holds the spec, "n_users", "seconds" and "points": [{"kind", "share", "n_added",
     "n_removed", "n_fake", "metrics": {"ndcg@10": {"mean", "change", "low", "high", "kept"}}, "pushed"}].
 
-    The recommender is fitted with the settings of its run, those that validation taught included (passes, weights of a fusion), and
-    measured on the run's own test (fold 0 of k-fold).
+    The recommender is fitted with the settings and the seed of its run, those that validation taught included (passes, weights of
+    a fusion), and measured on the run's own test (fold 0 of k-fold). The seed of the spec draws the damage.
     """
 
     key = "robustness"
@@ -27,27 +27,30 @@ class Robustness(Handler):
         from ...evaluation.robustness import damage, measure
         from ...metrics import Catalog, evaluate
         from ...splitting._base import Split
+        from ..candidates import all_training
         from ..training import recommend_test
 
         started = time.perf_counter()
         spec = RobustnessSpec.make(**payload)
         run = workspace.run(spec.run)
         spec = spec.model_copy(update={"run": run.id})
-        ctx = replace(ctx, seed=spec.seed, load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
+        lots = replace(ctx, seed=spec.seed)
+        ctx = replace(ctx, seed=run.spec.get("seed", 42), load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
         ctx.report("Reading the run", 0.0)
         train, holdout, model = run.training(), run.holdout(), run.model()
-        clean = Split(train, holdout)
+        clean = Split(all_training(workspace, run, ctx), holdout)
+        real = holdout.truth.matrix("seen") + clean.train.matrix("seen")
         before = recommend_test(model, clean, spec.k)
-        own = evaluate(before, holdout, Catalog.from_dataset(train), [spec.k], metrics=list(spec.metrics)).per_user
+        own = evaluate(before, holdout, Catalog.from_dataset(clean.train), [spec.k], metrics=list(spec.metrics)).per_user
         todo = [(kind, share) for kind in spec.kinds for share in spec.shares]
         points = []
         for number, (kind, share) in enumerate(todo):
             part = ctx.part(f"{kind} {share:.0%}", number / len(todo), (number + 1) / len(todo))
-            worse = damage(train, kind, share, ctx.rng(f"{kind} {share:g}"), keep_out=holdout.truth.matrix("seen"))
+            worse = damage(train, kind, share, lots.rng(f"{kind} {share:g}"), keep_out=real)
             part.report("Training", 0.0)
             again = model.for_refit().fit(worse.train, part)
             top = recommend_test(again, clean, spec.k)
-            found = measure(top, before, holdout, train, worse.pushed, spec.k, list(spec.metrics), own)
+            found = measure(top, before, holdout, clean.train, worse.pushed, spec.k, list(spec.metrics), own)
             counts = {"n_added": worse.n_added, "n_removed": worse.n_removed, "n_fake": worse.n_fake}
             points.append({"kind": kind, "share": share} | counts | found)
         about = {
