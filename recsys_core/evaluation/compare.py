@@ -34,7 +34,7 @@ class Difference:
     low, high: paired bootstrap interval of the mean difference. p_value: paired t-test, two-sided.
     p_wilcoxon: signed-rank test, two-sided (zeros as Pratt). p_holm: p_value corrected for the n_compared comparisons
     made together; the same as p_value for one. relative: difference / mean of A (NaN when that is 0).
-    effect_size: mean / standard deviation of the users' differences. wins, losses, ties: users for whom B is better,
+    effect_size: mean / standard deviation of the users' differences (NaN for one user). wins, losses, ties: users for whom B is better,
     worse, equal.
     """
 
@@ -73,6 +73,8 @@ class Difference:
     @property
     def effect(self) -> str:
         """The effect size in a word: how large the difference is beside how much users differ in it."""
+        if np.isnan(self.effect_size):
+            return "not known"
         return next((word for limit, word in EFFECTS if abs(self.effect_size) < limit), "large")
 
     @property
@@ -85,7 +87,7 @@ class Difference:
     def sentence(self) -> str:
         """The verdict in plain words."""
         label = metric_label(self.metric)
-        users = f"{self.n_users:,} users, {100 * self.level:g} % interval"
+        users = f"{self.n_users:,} {'user' if self.n_users == 1 else 'users'}, {100 * self.level:g} % interval"
         if not self.clear:
             text = f"No clear difference between {self.name_b} and {self.name_a} in {label}: {self.amount(signed=True)} ({users}"
             return f"{text}{self.why_not})."
@@ -97,6 +99,8 @@ class Difference:
         """Why a difference whose interval does not hold 0 is not clear all the same."""
         if not self.outside_zero:
             return ""
+        if np.isnan(self.p_value):
+            return "; one user says nothing of the others"
         if self.p_value < 1 - self.level:
             return f"; not clear once corrected for {self.n_compared} comparisons"
         return f"; not clear by the paired t-test, p = {self.p_value:.2g}"
@@ -223,7 +227,7 @@ def _difference(
         level=level,
         p_value=_paired_t(mean, spread, len(values)),
         relative=mean / mean_a if mean_a else float("nan"),
-        effect_size=mean / spread if spread else 0.0,
+        effect_size=mean / spread if spread else float(np.sign(mean)) * np.inf if mean else 0.0,
         wins=int(won.sum()),
         losses=int(((values != 0) & ~won).sum()),
         ties=int((values == 0).sum()),

@@ -101,6 +101,14 @@ def test_effect_sizes_in_words():
 
     assert [of(s).effect for s in (0.1, -0.3, 0.6, -0.9)] == ["very small", "small", "medium", "large"]
     assert of(0.6).effect_size == pytest.approx(0.6)
+    same = evaluation.compare(frame([0.25, 0.5, 0.75]), frame([0.5, 0.75, 1.0]), NDCG)  # all users differ by as much
+    assert same.effect_size == math.inf and same.effect == "large" and same.as_dict()["effect_size"] is None
+
+
+def test_one_user_is_no_evidence_and_said_to_be_one():
+    found = evaluation.compare(frame([0.1]), frame([0.3]), NDCG)
+    assert not found.clear and found.effect == "not known" and math.isnan(found.p_holm)
+    assert "(1 user, 95 % interval; one user says nothing of the others)" in found.sentence()
 
 
 # ---- how often they err ------------------------------------------------------------------------------
