@@ -20,6 +20,9 @@ LEAST_WEIGHT = 0.02  # a part whose mean weight is below this is left out: it wa
 STOPPING_USERS = 2000  # of the held-out users, at most, say when networks stop; a third of them where there are fewer
 FEW_USERS = 50  # with fewer to stop by, the same users judge too
 
+HEDGE = 0.2  # of the weight goes to the best part of every kind, whatever the held-out users say
+NEAR = 0.85  # of the best part's NDCG is what a part must reach alone to be hedged with
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -119,6 +122,22 @@ def choose(candidates: Candidates, ctx: RunContext) -> Choice:
         gain=float((fused - alone).mean()) if judged.any() else 0.0,
         error=error,
     )
+
+
+def hedged(choice: Choice, families: list[str]) -> tuple[Choice, np.ndarray]:
+    """(the choice with `HEDGE` of the weight spread evenly over the best part of each family named ("" is none), those parts).
+
+    Parts are weighed while fitted on less data than they will be fitted on in the end, and not all gain alike from more: so the
+    best of every kind keeps a say. Only parts that come near the best alone; nothing changes where one part is used alone.
+    Source: Diebold & Shin, "Machine learning for regularized survey forecast combination", 2019 (weights drawn towards equal ones).
+    """
+    best = [max((n for n, f in enumerate(families) if f == family), key=lambda n: choice.alone[n]) for family in sorted({*families} - {""})]
+    near = np.array([n for n in best if choice.alone[n] >= NEAR * choice.alone.max()], dtype=np.int64)
+    if len(choice.chosen) < 2 or len(near) < 2:
+        return choice, near[:0]
+    weights = (1 - HEDGE) * choice.weights
+    weights[near] += HEDGE / len(near)
+    return replace(choice, weights=weights), near
 
 
 def of_users(candidates: Candidates, rows: np.ndarray, parts: np.ndarray | slice = slice(None)) -> Candidates:

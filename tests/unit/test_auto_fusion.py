@@ -14,7 +14,7 @@ from recsys_core.data.dataset import DatasetStats, from_frame
 from recsys_core.data.holdout import Holdout
 from recsys_core.errors import Cancelled, ParamError, Unsupported
 from recsys_core.fusion._plan import Trial, Watch, in_turn, plan
-from recsys_core.fusion._selection import choose, forward, stoppers_and_judges
+from recsys_core.fusion._selection import Choice, choose, forward, hedged, stoppers_and_judges
 from recsys_core.fusion._weights import Candidates
 from recsys_core.fusion.auto_fusion import AutoFusion
 from recsys_core.models._base import Cost, Need, Recommender
@@ -287,6 +287,16 @@ def test_noise_enters_in_few_halves_and_is_not_kept():
     parts[0] = hits * (rng.random(hits.shape) < 0.5) + rng.normal(0, 0.2, hits.shape)
     found = choose(candidates(parts, hits), ONE)
     assert found.chosen.tolist() == [0] and found.weights[0] == 1
+
+
+def test_the_best_of_every_kind_keeps_a_say_unless_it_is_far_behind():
+    weights = np.array([0.6, 0.4, 0, 0, 0])
+    found = Choice(weights, weights > 0, np.array([0.30, 0.28, 0.29, 0.27, 0.20]), 0.31, 0.30, 0.01, 0.001)
+    after, near = hedged(found, ["Deep", "Deep", "Linear", "Linear", "Neighbourhood"])
+    assert near.tolist() == [0, 2] and after.weights == pytest.approx([0.48 + 0.1, 0.32, 0.1, 0, 0])
+    alone = replace(found, weights=np.eye(5)[0])
+    assert hedged(alone, ["Deep", "Deep", "Linear", "Linear", ""])[0] is alone
+    assert hedged(found, [""] * 5)[0] is found
 
 
 def test_what_the_combination_is_said_to_be_worth_is_worth_it_on_new_users():
