@@ -19,7 +19,7 @@ from ..data.holdout import Holdout
 from ..errors import Unsupported
 from ..models._base import Cost, Explanation, Recommender
 from ..models._card import block_bytes
-from ._normalise import normalise
+from ._normalise import finite, normalise
 from ._parts import RUN, FusionParams, check_parts, load_part, new_part
 
 ONCE_MORE = " trained once more without the held-out part that the combination is learnt on."
@@ -154,20 +154,28 @@ class FusedModel(Recommender):
     def _held_out_blocks(self, validation: Holdout, ctx: RunContext, n_users: int = LEARN_USERS):
         """(rows, histories, seen csr (b, I), relevant csr (b, I), raw scores of every part [(b, I)]) for blocks of at most
         `n_users` held-out users: scores of all items stand in memory for one block only."""
+        if not len(validation.users):
+            rule = f"{self.label} learns on held-out users, and not one could be held out."
+            raise Unsupported(rule, "Use more data or another split, or set the combination by hand.")
         some = validation.sample(n_users, ctx.rng("fusion users"))
         histories = some.histories if some.cold else self.fitted.histories(some.users)
         for rows in self._batches(len(some.users)):
             ctx.check()
             given = histories.take(np.arange(rows.start, rows.stop))
-            raw = [part.history_scores(given) if some.cold else part.scores(some.users[rows]) for part in self.parts]
+            raw = self._raw(given, None if some.cold else some.users[rows])
             yield rows, given, given.matrix(self.fitted.n_items), some.relevant[rows], raw
 
     # ---- scoring ---------------------------------------------------------------------------------
+    def _raw(self, histories: Histories, users: np.ndarray | None) -> list[np.ndarray]:
+        """Scores (B, I) of every part, all numbers finite. users: training codes; None for users from outside."""
+        return [finite(part.history_scores(histories) if users is None else part.scores(users)) for part in self.parts]
+
     def _scores(self, users: np.ndarray) -> np.ndarray:
-        return self._combine([part.scores(users) for part in self.parts], self.fitted.histories(users))
+        histories = self.fitted.histories(users)
+        return self._combine(self._raw(histories, users), histories)
 
     def _history_scores(self, histories: Histories) -> np.ndarray:
-        return self._combine([part.history_scores(histories) for part in self.parts], histories)
+        return self._combine(self._raw(histories, None), histories)
 
     def part_names(self) -> list[str]:
         """The key, or run:…, of every part."""
@@ -195,7 +203,7 @@ class FusedModel(Recommender):
         return sum(np.float32(w) * normalise(np.nan_to_num(part._similar(items), neginf=0.0), "z") for w, part in able)
 
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
-        own = [part.history_scores(history) if user is None else part.scores(np.array([user])) for part in self.parts]
+        own = self._raw(history, None if user is None else np.array([user]))
         shares, total, exact, method = self._shares(own, history, item)
         order, labels = np.argsort(-np.asarray(shares), kind="stable"), self.part_labels()
         return Explanation(

@@ -9,6 +9,18 @@ import numpy as np
 Normalisation = Literal["z", "minmax", "rank"]
 
 
+def finite(scores: np.ndarray) -> np.ndarray:
+    """The scores where they are numbers. Elsewhere (-inf or NaN: a model has nothing to say of an item) what it says of the worst
+    of the row, and for inf of the best; 0 where it says nothing at all. Cost: one pass where all are numbers."""
+    known = np.isfinite(scores)
+    if known.all():
+        return scores
+    some = known.any(axis=1, keepdims=True)
+    lowest = np.where(some, np.where(known, scores, np.inf).min(axis=1, keepdims=True), 0)
+    highest = np.where(some, np.where(known, scores, -np.inf).max(axis=1, keepdims=True), 0)
+    return np.where(known, scores, np.where(scores == np.inf, highest, lowest)).astype(scores.dtype)
+
+
 def normalise(scores: np.ndarray, how: Normalisation, ignore: np.ndarray | None = None) -> np.ndarray:
     """float32 (B, I): every row on one scale.
 

@@ -63,4 +63,7 @@ def load_part(ctx: RunContext | None, name: str, which: str) -> Recommender | No
     """The model of the run "run:<id>" (`which`: "final" or "fit")."""
     if ctx is None or ctx.load_run is None:
         raise Unsupported(f"'{name}' is a run of a workspace, and there is no workspace here.", "Name the model by its key instead.")
-    return ctx.load_run(name.removeprefix(RUN), which)
+    model = ctx.load_run(name.removeprefix(RUN), which)
+    if model is not None and model.family == "Fused":
+        raise ParamError(f"'{name}' ({model.label}) is a fusion itself and cannot be a part of one.", "Name its models directly.")
+    return model

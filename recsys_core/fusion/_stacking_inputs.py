@@ -117,6 +117,16 @@ class Lesson:
         return np.flatnonzero(self.fold == fold), np.flatnonzero(self.fold != fold)
 
 
+@dataclass(frozen=True)
+class Taught:
+    """What a learner found. arrays: {} where the fixed weights stay. fixed: NDCG of fixed weights on users they were not found on;
+    gain: what the learner adds on the same users, who chose how far it goes, so it is a little kind."""
+
+    arrays: dict[str, Any]
+    fixed: float
+    gain: float
+
+
 def lesson_of(blocks: list[Block], seen: list[Seen], relevant: list[sparse.csr_matrix], k: int, rng: np.random.Generator) -> Lesson:
     """Blocks of users joined, padded to the widest."""
     width = max(block.items.shape[1] for block in blocks)

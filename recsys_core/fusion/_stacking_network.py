@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..context import Progress, RunContext
-from ._stacking_inputs import FOLDS, Lesson, best_step, sharpness
+from ._stacking_inputs import FOLDS, Lesson, Taught, best_step, sharpness
 
 if TYPE_CHECKING:
     from ..nn.gates import GatedSum
@@ -21,8 +21,8 @@ WEIGHT_DECAY = 0.01
 
 def learn_network(
     lesson: Lesson, start: np.ndarray, ctx: RunContext, *, hidden: int, epochs: int, learning_rate: float, networks: int
-) -> tuple[dict[str, Any], float]:
-    """(arrays of the networks, gain in NDCG over the fixed weights); {} where nothing better than `start` was found.
+) -> Taught:
+    """The networks as arrays, and what they are worth; {} where nothing better than `start` was found.
 
     How many passes: each fifth of the users judges fixed weights found on the others, and a network that starts there and is
     taught by them, after every pass; the passes whose mean over all users is best are taken (`best_step`). Then `networks`
@@ -44,7 +44,7 @@ def learn_network(
         # The learning rate goes down over all passes, as it did when their number was chosen.
         network, _ = _taught(lesson, lesson.teachers, None, sizes, passes, learning_rate, inner, horizon=epochs)
         arrays |= {f"network.{number}.{name}": value.numpy() for name, value in network.state_dict().items()}
-    return arrays, gain
+    return Taught(arrays, float(curve[0].mean()), gain)
 
 
 def _sizes(lesson: Lesson, start: np.ndarray, hidden: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..context import RunContext
-from ._stacking_inputs import FOLDS, Lesson, Seen, best_step, sharpness
+from ._stacking_inputs import FOLDS, Lesson, Seen, Taught, best_step, sharpness
 
 MIXES = (0.1, 0.25, 0.5)  # how far the trees may move the score away from the fixed sum
 STAGES = 6  # numbers of trees that are tried
@@ -84,10 +84,8 @@ def columns_of(seen: Seen, fixed: np.ndarray) -> np.ndarray:
     return np.concatenate([wide.T, seen.pair.reshape(-1, seen.pair.shape[2]).T, fixed.reshape(1, -1)]).astype(np.float64)
 
 
-def learn_trees(
-    lesson: Lesson, start: np.ndarray, ctx: RunContext, *, n_trees: int, depth: int, learning_rate: float
-) -> tuple[dict[str, Any], float]:
-    """(arrays of the trees, gain in NDCG over the fixed weights); {} where nothing better than `start` was found.
+def learn_trees(lesson: Lesson, start: np.ndarray, ctx: RunContext, *, n_trees: int, depth: int, learning_rate: float) -> Taught:
+    """The trees as arrays, and what they are worth; {} where nothing better than `start` was found.
 
     How many trees and how far they move the score is judged by each fifth of the users on trees grown on the others.
     """
@@ -108,13 +106,14 @@ def learn_trees(
             curve[number, told] = lesson.ndcg(moved, told)
     chosen, gain = best_step(curve)
     if not chosen:
-        return {}, 0.0
+        return Taught({}, float(curve[0].mean()), 0.0)
     ctx.report("learning how to combine", FOLDS / (FOLDS + 1))
     end, mix = choices[chosen - 1]
     fixed, sharp, columns = _columns(lesson, start)
     trees = _grown(lesson, fixed, columns, np.arange(len(fixed)), ctx, end, depth, learning_rate)
     arrays = {"trees.feature": trees.feature, "trees.threshold": trees.threshold, "trees.leaf": trees.leaf}
-    return arrays | {"trees.mix": mix, "trees.factor": mix / sharp, "trees.base": trees.base}, gain
+    arrays |= {"trees.mix": mix, "trees.factor": mix / sharp, "trees.base": trees.base}
+    return Taught(arrays, float(curve[0].mean()), gain)
 
 
 def _columns(lesson: Lesson, weights: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:

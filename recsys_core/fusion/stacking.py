@@ -15,7 +15,7 @@ from ..models._base import Cost, Explanation, Source
 from ._base import LEARN_K, FusedModel
 from ._candidates import Block, Surroundings, block_of
 from ._normalise import normalise
-from ._stacking_inputs import FOLDS, MIN_TEACHERS, Inputs, Lesson, lesson_of
+from ._stacking_inputs import FOLDS, MIN_TEACHERS, Inputs, Lesson, Taught, lesson_of
 from ._stacking_params import StackingParams
 
 TEACH_USERS = 3000  # validation users it is taught on, at most
@@ -62,12 +62,12 @@ class Stacking(FusedModel):
         inputs = Inputs(self.fitted, self.parts, learnt, embeddings=p.embeddings)
         lesson = self._lesson(validation, inputs, ctx)
         learnt["scales"] = inputs.scales
-        start, reached = lesson.best_fixed(ctx)
+        start, _ = lesson.best_fixed(ctx)
         teaches = len(lesson.teachers) >= MIN_TEACHERS and (lesson.block.real & ~lesson.hits).any()
-        arrays, gain = self._learner(lesson, start, ctx) if teaches else ({}, 0.0)
-        learnt |= arrays | self._told(start, lesson)
-        learnt |= self._gates_told(start, lesson, arrays)
-        self._note(learnt, lesson, reached, gain)
+        taught = self._learner(lesson, start, ctx) if teaches else Taught({}, 0.0, 0.0)
+        learnt |= taught.arrays | self._told(start, lesson)
+        learnt |= self._gates_told(start, lesson, taught.arrays)
+        self._note(learnt, lesson, taught)
         return learnt
 
     def _lesson(self, validation: Holdout, inputs: Inputs, ctx: RunContext) -> Lesson:
@@ -83,7 +83,7 @@ class Stacking(FusedModel):
         inputs.learn_scales(lesson.seen, lesson.block.real)
         return replace(lesson, seen=inputs.scaled(lesson.seen, lesson.block))
 
-    def _learner(self, lesson: Lesson, start: np.ndarray, ctx: RunContext) -> tuple[dict[str, Any], float]:
+    def _learner(self, lesson: Lesson, start: np.ndarray, ctx: RunContext) -> Taught:
         p = self.resolved
         if p.learner == "trees":
             from ._stacking_trees import learn_trees
@@ -114,7 +114,7 @@ class Stacking(FusedModel):
         told = self._told(start, lesson)["told"] | {"gates": {"segments": list(SEGMENTS), "values": values}}
         return {"mean_gates": gates.mean(axis=0).astype(float), "told": told}
 
-    def _note(self, learnt: dict[str, Any], lesson: Lesson, reached: float, gain: float) -> None:
+    def _note(self, learnt: dict[str, Any], lesson: Lesson, taught: Taught) -> None:
         found = learnt["told"]["candidates"]
         self.notes.append(
             f"Candidates are the best {found['depth']} items of each model, {found['mean']:.0f} for a user on average; "
@@ -126,17 +126,18 @@ class Stacking(FusedModel):
             why = (
                 f"Only {len(lesson.teachers)} held-out users could teach, fewer than {MIN_TEACHERS}: the weights are the same for everybody"
             )
-        elif gain > 0:
-            gains = f"NDCG@20 {reached:.4f} with the best fixed weights, {gain:.4f} more with {what}"
+        elif taught.gain > 0:
+            gains = f"NDCG@20 {taught.fixed:.4f} with the best fixed weights, {taught.gain:.4f} more with {what}"
             why = f"On {n_users:,} held-out users, each judged by what the others taught: {gains}"
         else:
-            stayed = f"the best fixed weights (NDCG@20 {reached:.4f}), which are used"
+            stayed = f"the best fixed weights (NDCG@20 {taught.fixed:.4f}), which are used"
             why = f"On {n_users:,} held-out users {what} did not do clearly better than {stayed}"
         self.notes.append(f"{why}. Weights on average: {weights}.")
 
     # ---- scoring ---------------------------------------------------------------------------------
     def _scores(self, users: np.ndarray) -> np.ndarray:
-        return self._fused([part.scores(users) for part in self.parts], self.fitted.histories(users), users)[0]
+        histories = self.fitted.histories(users)
+        return self._fused(self._raw(histories, users), histories, users)[0]
 
     def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
         return self._fused(scores, histories, None)[0]
@@ -203,8 +204,7 @@ class Stacking(FusedModel):
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         """Gate times score of every part, and what the correction adds; they add up to the score."""
         users = None if user is None else np.array([user])
-        own = [part.history_scores(history) if user is None else part.scores(users) for part in self.parts]
-        out, block, gates, context, scaled = self._fused(own, history, users)
+        out, block, gates, context, scaled = self._fused(self._raw(history, users), history, users)
         total, at = float(out[0, item]), np.flatnonzero(block.items[0] == item)
         names, each = self.part_labels(), np.array([float(scores[0, item]) for scores in scaled])
         method = "The weight of each model for this user times its normalised score"

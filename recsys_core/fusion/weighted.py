@@ -77,7 +77,7 @@ class Weighted(FusedModel):
             n_users += len(given)
         weights, reached = search(Candidates.joined(blocks), ctx)
         shares = ", ".join(f"{part.label} {weight:.0%}" for part, weight in zip(self.parts, weights, strict=True))
-        self.notes.append(f"Weights learnt on {n_users:,} held-out users (NDCG@20 {reached:.3f}): {shares}.")
+        self.notes.append(f"Weights learnt on {n_users:,} held-out users (NDCG@20 {reached:.3f} on these same users): {shares}.")
         return {"weights": weights}
 
     def refit_params(self) -> Any:

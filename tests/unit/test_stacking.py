@@ -15,7 +15,7 @@ from recsys_core.data.dataset import Dataset
 from recsys_core.data.histories import Histories
 from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
-from recsys_core.fusion import _stacking_network, _stacking_trees
+from recsys_core.fusion import _stacking_inputs, _stacking_network, _stacking_trees
 from recsys_core.fusion import stacking as stacking_module
 from recsys_core.fusion._candidates import Surroundings, closeness, entropy, item_groups, narrowed, places, union_of_tops
 from recsys_core.fusion._stacking_inputs import best_step
@@ -211,6 +211,27 @@ def test_without_a_gain_the_fixed_weights_stay(world, rule, monkeypatch):
         fixed = Weighted(models=rule, weights=[float(w) for w in model.part_weights()]).fit(train, ONE)
         np.testing.assert_array_equal(model.recommend(np.arange(50), 20).items, fixed.recommend(np.arange(50), 20).items)
         assert "not do clearly better" in model.notes[-1]
+
+
+@pytest.mark.parametrize("learner", ["network", "trees"])
+def test_the_figure_of_the_fixed_weights_is_of_users_they_were_not_found_on(world, rule, learner, monkeypatch):
+    train, held, _, _ = world
+    found, judged = [], []
+
+    def best_fixed(lesson, ctx, rows=None):
+        found.append(None if rows is None else frozenset(rows.tolist()))
+        return np.array([1.0, 0.0] if rows is None else [0.0, 1.0]), 0.9  # what is found on all users is told from the rest
+
+    def step(curve):
+        judged.append(curve[0].mean())
+        return 0, 0.0
+
+    monkeypatch.setattr(_stacking_inputs.Lesson, "best_fixed", best_fixed)
+    for module in (_stacking_network, _stacking_trees):
+        monkeypatch.setattr(module, "best_step", step)
+    model = Stacking(models=rule, learner=learner, epochs=1, n_trees=2).fit(train, ONE, validation=held)
+    assert found.count(None) == 1 and len(found) == 1 + _stacking_inputs.FOLDS
+    assert f"(NDCG@20 {judged[0]:.4f})" in model.notes[-1] and abs(judged[0] - 0.9) > 0.1
 
 
 def test_too_few_held_out_users_teach_nothing(world, rule):
