@@ -182,11 +182,9 @@ def _curve(folder: str, run_id: str, split_id: str, judge: str, key: str, longes
 
 
 def curve_of(group: Group, run: Any, key: str) -> pd.DataFrame:
-    """Metric by list length (k, value). Every length for accuracy of a single split, else the stored ones."""
-    cls, stored = (
-        metric_class(key),
-        sorted(int(k) for name in (*run.metrics, *run.overall) for n, _, k in [name.partition("@")] if n == key),
-    )
+    """Metric by list length (k, value). Every length for accuracy of a single split, else the stored ones; none of an RMSE."""
+    cls = metric_class(key)
+    stored = sorted(int(k) for name in (*run.metrics, *run.overall) for n, _, k in [name.partition("@")] if n == key and k)
     if not stored or cls is None or cls.kind != "accuracy" or run.folds:
         return pd.DataFrame({"k": stored, "value": [figure_of(run, f"{key}@{k}")[0] for k in stored]})
     return _curve(str(state.root()), run.id, group.split_id, group.runs[0].id, key, stored[-1])

@@ -146,8 +146,8 @@ def _examples(group: Group, runs: Sequence[Any], entry: Any) -> list[dict[str, A
 def _settings(run: Any) -> str:
     asked = run.spec.get("params") or {}
     resolved = {key: value for key, value in run.resolved.items() if not isinstance(value, dict | list)}
-    chosen = [f"{key} {value}" for key, value in asked.items() if not isinstance(value, dict)]
-    rest = [f"{key} {value}" for key, value in resolved.items() if key not in asked]
+    chosen = [f"{key} {value}" for key, value in asked.items() if value is not None and not isinstance(value, dict)]
+    rest = [f"{key} {value}" for key, value in resolved.items() if value is not None and key not in asked]
     return f"{run.manifest.get('label', run.model_key)}; seed {run.spec.get('seed')}. {', '.join(chosen + rest)}"
 
 

@@ -61,7 +61,8 @@ class QualityFairness:
         share = f", {100 * self.relative:.0f} % of the mean" if np.isfinite(self.relative) else ""
         best, worst = self.said
         if not self.clear:
-            return f"{name} shows no clear gap between groups: the widest, between {best} and {worst}, is {amount} in {label}{share}."
+            why = "; not clear once corrected for all pairs of groups" if self.low > 0 or self.high < 0 else ""
+            return f"{name} shows no clear gap between groups: the widest, between {best} and {worst}, is {amount} in {label}{share}{why}."
         return f"{name} serves {best} better than {worst}: a gap of {amount} in {label}{share}."
 
 

@@ -17,6 +17,7 @@ from recsys_core.jobs.training import train_in_workspace
 from recsys_core.store import Workspace
 from ui import report
 from ui.compare_data import groups_of
+from ui.text import number
 
 
 class Tags(HTMLParser):
@@ -87,3 +88,19 @@ def test_one_run_alone_and_from_the_command_line(runs, tmp_path, capsys):
             report.main(wrong)
     said = capsys.readouterr().err
     assert "There is no run 'nobody'" in said and "none of the runs has the metric nonsense@7" in said
+
+
+def test_judged_by_an_error_of_ratings(workspace_root: Path):
+    """RMSE has no list length, no interval and no paired difference: the report leaves out what there is not."""
+    rng = np.random.default_rng(0)
+    rows = [(f"u{u}", f"i{i}", float(rng.integers(1, 6))) for u in range(40) for i in rng.choice(20, 9, replace=False)]
+    data = from_frame(pd.DataFrame(rows, columns=["user", "item", "rating"]), value="rating", feedback="explicit", threshold=4)
+    workspace = Workspace(workspace_root)
+    entry = workspace.add_dataset(data, "Ratings")
+    for iterations in (1, 2):
+        spec = TrainSpec.make(dataset=entry.id, model="biased_mf", params={"iterations": iterations}, ks=(5,))
+        train_in_workspace(workspace, spec, RunContext(threads=1))
+    runs = workspace.runs(entry.id)
+    text = " ".join(" ".join(_parsed(report.report_html(groups_of(runs)[0], runs, "rmse", runs[0])).text).split())
+    assert "judged by RMSE" in text and number(runs[0].overall["rmse"], 4) in text
+    assert "None" not in text and "Does the order change" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,7 @@ def test_the_gap_is_that_of_the_best_and_the_worst_group_with_a_corrected_test()
     ).confidence_interval
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.006)
     assert found.clear and found.sentence("ALS").startswith("ALS serves plan b better than plan a: a gap of 0.")
+    assert replace(found, p_holm=0.2).sentence().endswith("of the mean; not clear once corrected for all pairs of groups.")
 
 
 def test_where_lower_is_better_the_lowest_is_served_best():
