@@ -77,7 +77,7 @@ def _estimate(frame: pd.DataFrame, run: Any, k: int, user: str, item: str, rewar
         raise BadInput(rule, "Check the column of the users; ids must be those of the dataset.")
     numbers = {name: read_numbers(frame[name])[keep] for name in (reward, chance)}
     shown = items.encode(frame[item].astype("string").fillna(""))[keep]
-    return off_policy(shown, numbers[reward], numbers[chance], top.items[row[keep], :k]), int((~keep).sum())
+    return off_policy(shown, numbers[reward], numbers[chance], top.items[row[keep], :k], users=row[keep]), int((~keep).sum())
 
 
 def _show(found: dict[str, tuple[OffPolicy, int]]) -> None:

@@ -282,6 +282,23 @@ def test_off_policy_finds_the_truth_and_covers_it():
     assert (inside / 300 > 0.91).all() and (inside / 300 < 0.985).all()
 
 
+def test_off_policy_intervals_are_over_users_who_come_often():
+    """150 users of 20 rows each, some of whom like everything: over rows the interval would hold the truth far too seldom."""
+    rng = np.random.default_rng(7)
+    users, lists = np.repeat(np.arange(150), 20), np.tile([0, 1], (3000, 1))
+    inside = np.zeros(2)
+    for _ in range(200):
+        likes = rng.beta(0.4, 0.6, 150)[users]
+        shown = rng.integers(0, 4, 3000)
+        reward = rng.random(3000) < likes
+        for side, who in enumerate((users, None)):
+            found = off_policy(shown, reward, np.full(3000, 0.25), lists, users=who)
+            inside[side] += found.snips_low <= 0.4 <= found.snips_high
+    assert 0.91 < inside[0] / 200 < 0.985 and inside[1] / 200 < 0.8
+    alone = off_policy(shown, reward, np.full(3000, 0.25), lists, users=np.arange(3000))
+    assert alone.snips_low == pytest.approx(found.snips_low) and alone.ips_high == pytest.approx(found.ips_high)
+
+
 # ---- files as they come ----------------------------------------------------------------------------
 def _file(**columns):
     n = len(next(iter(columns.values())))

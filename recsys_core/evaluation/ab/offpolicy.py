@@ -61,15 +61,18 @@ def off_policy(
     propensity: np.ndarray,
     lists: np.ndarray,
     *,
+    users: np.ndarray | None = None,
     max_weight: float | None = None,
     level: float = 0.95,
 ) -> OffPolicy:
     """shown: int (n,) item of every logged row; reward: float (n,); propensity: float (n,) in (0, 1], chance with which the
     log's policy showed that item; lists: int (n, k), the run's list for the row's user (-1 = nothing). The run is taken to show each
-    item of its list with the same chance 1 / (length of the list).
+    item of its list with the same chance 1 / (length of the list). users: (n,) whose row it is: rows of one user are not
+    independent, so the intervals are over users (rows, without them).
 
     Source: IPS, Horvitz & Thompson 1952; SNIPS, Swaminathan & Joachims, "The self-normalized estimator for counterfactual
-    learning", NIPS 2015. Intervals: normal, of SNIPS by the delta method. Cost: one comparison of (n, k).
+    learning", NIPS 2015. Intervals: normal, of SNIPS by the delta method, clustered by user. Cost: one
+    comparison of (n, k).
     """
     from scipy.stats import norm
 
@@ -88,15 +91,21 @@ def off_policy(
     matched = ((lists == shown[:, None]) & (shown[:, None] >= 0)).any(axis=1)
     raw = np.where(matched, 1 / np.maximum(length, 1), 0.0) / propensity
     weight = raw if max_weight is None else np.minimum(raw, max_weight)
-    reach = norm.ppf(0.5 + level / 2) / np.sqrt(n)
+    reach = norm.ppf(0.5 + level / 2)
     ips = float((weight * reward).mean())
-    ips_error = reach * (weight * reward).std(ddof=1)
+    ips_error = reach * _error(weight * reward - ips, users) / n
     total = weight.sum()
     snips = float((weight * reward).sum() / total) if total > 0 else float("nan")
-    snips_error = reach * np.sqrt(((weight * (reward - snips)) ** 2).mean()) / weight.mean() if total > 0 else float("nan")
+    snips_error = reach * _error(weight * (reward - snips), users) / total if total > 0 else float("nan")
     return OffPolicy(
         n_rows=n, n_matched=int(matched.sum()), logged=float(reward.mean()), ips=ips, ips_low=float(ips - ips_error),
         ips_high=float(ips + ips_error), snips=snips, snips_low=float(snips - snips_error), snips_high=float(snips + snips_error),
         level=level, mean_weight=float(weight.mean()), effective_rows=float(total**2 / (weight**2).sum()) if total > 0 else 0.0,
         n_clipped=int((raw > weight).sum()),
     )  # fmt: skip
+
+
+def _error(rest: np.ndarray, users: np.ndarray | None) -> float:
+    """Standard error of the sum of residuals (n,), those of one user added up first; NaN for a single user."""
+    sums = rest if users is None else np.bincount(np.unique(users, return_inverse=True)[1], rest)
+    return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1))) if len(sums) > 1 else float("nan")
