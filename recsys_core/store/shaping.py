@@ -44,7 +44,7 @@ class Shaping:
         reranker = registry.get("reranker", asked.method)(**asked.params)
         shelf = _shelf(train)
         reranker.check(shelf)
-        return cls(reranker, shelf, asked.depth, reranker.wanted(shelf))
+        return cls(reranker, shelf, asked.depth, np.unique(reranker.wanted(shelf)))
 
     @property
     def notes(self) -> list[str]:
@@ -59,7 +59,7 @@ class Shaping:
         """users: (B,) codes; scores: float (B, I), -inf for what may not appear; histories: of the same users."""
         items, best = top_k(scores, self.depth)
         if len(self.wanted):
-            items, best = _joined(items, best, self.wanted, scores[:, self.wanted])
+            items, best = _joined(items, best, self.wanted, scores)
         return self.shaped(TopK(users, items, best), k, histories)
 
     def shaped(self, candidates: TopK, k: int, histories: Histories) -> TopK:
@@ -80,11 +80,20 @@ def _shelf(train: Dataset) -> Shelf:
 
 
 def _joined(items: np.ndarray, best: np.ndarray, wanted: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The lists with the wanted items among them where they may appear, best first; (B, depth + wanted)."""
-    there = (items[:, :, None] == wanted).any(axis=1)
-    open_ = np.isfinite(scores) & ~there
+    """The lists with the wanted items among them where they may appear, best first; (B, depth + wanted).
+
+    scores: (B, I) of all items; wanted: each code once.
+    """
+    place = np.full(scores.shape[1] + 1, -1, dtype=np.int64)  # the last: of what is not there, code -1
+    place[wanted] = np.arange(len(wanted))
+    at = place[items]
+    there = np.zeros((len(items), len(wanted)), dtype=bool)
+    row, column = np.nonzero(at >= 0)
+    there[row, at[row, column]] = True
+    own = scores[:, wanted]
+    open_ = np.isfinite(own) & ~there
     items = np.concatenate([items, np.where(open_, wanted, -1)], axis=1).astype(np.int32)
-    best = np.concatenate([best, np.where(open_, scores, np.nan)], axis=1).astype(np.float32)
+    best = np.concatenate([best, np.where(open_, own, np.nan)], axis=1).astype(np.float32)
     order = np.argsort(np.where(items >= 0, -best, np.inf), axis=1, kind="stable")
     return np.take_along_axis(items, order, axis=1), np.take_along_axis(best, order, axis=1)
 

@@ -212,7 +212,7 @@ def test_pinned_items_reach_lists_whose_model_ranks_them_low_but_not_users_who_h
     rank = model.recommend(np.arange(60), 100).items
     low = int(np.bincount(rank[:, 40:][rank[:, 40:] >= 0], minlength=model.fitted.n_items).argmax())
     name = str(model.fitted.items.decode(np.array([low]))[0])
-    rules = {"method": "rules", "params": {"pinned": [name]}, "depth": 5}
+    rules = {"method": "rules", "params": {"pinned": [name, name]}, "depth": 5}  # named twice, it is listed once
     frame = preview(run, ExportRequest.make(k=5, rerank=rules, seen="training"), n_users=60, model=model).frame
     had = set(model.fitted.users.decode(model.fitted.user[model.fitted.item == low]))
     holders = set(frame.loc[frame["item"] == name, "user"])
