@@ -141,7 +141,7 @@ def clean(parent: Path) -> int:
     removed = 0
     for path in parent.glob(".t*") if parent.is_dir() else ():
         if path.name.startswith(STAGED):
-            owner = re.fullmatch(re.escape(STAGED) + r"(.+)-(\d+)-[0-9a-f]{8}", path.name)
+            owner = re.fullmatch(re.escape(STAGED) + r"(.+)-(\d+)-[0-9a-f]{8}(?:\.\w+)?", path.name)
             ours = owner is not None and owner[1] == host()
             alive = ours and psutil.pid_exists(int(owner[2]))
             try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +32,7 @@ from recsys_core.serving.requests import ExportListsRequest, HistoryRequest, Use
 from recsys_core.store import Workspace
 from recsys_core.store.entries import RunEntry
 from recsys_core.store.export import ExportRequest, export_lists, preview
+from recsys_core.store.files import clean
 
 ONE = RunContext(threads=1)
 N_ITEMS, KEPT = 120, 20
@@ -126,6 +129,20 @@ def test_candidates_begin_as_the_lists_of_the_run_and_are_made_once(made, parts,
     monkeypatch.setattr(RunEntry, "model", lambda *_: pytest.fail("the model was loaded again"))
     assert ensure_candidates(workspace, run, 40, ONE).k == 40
     assert not list(run.path.glob(".tmp*"))
+
+
+def test_candidates_of_a_process_that_was_killed_are_cleared_away(tmp_path):
+    """A process writes the file and is killed before it is in its place."""
+    code = (
+        "import os, signal; from pathlib import Path; from types import SimpleNamespace\n"
+        "from recsys_core.jobs.candidates import write_candidates\n"
+        "def save(path): path.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"write_candidates(SimpleNamespace(path=Path({str(tmp_path / 'run')!r})), SimpleNamespace(save=save))"
+    )
+    (tmp_path / "run").mkdir()
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list(tmp_path.glob(".tmp*"))) == 1 and not list((tmp_path / "run").iterdir())
+    assert clean(tmp_path) == 1 and [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_model_not_fitted_again_does_not_list_what_it_was_validated_on(made):
