@@ -1,12 +1,12 @@
 """Comparisons of runs: plain numbers, no drawing."""
 
-from .charts import curves, exposure, full_curve, lorenz, overlap_matrix, pareto_front
+from .charts import exposure, full_curve, lorenz, overlap_matrix, pareto_front
 from .compare import Difference, compare, differences, higher_is_better, holm_p_values, metric_label, pairwise
 from .fairness import ExposureFairness, QualityFairness, exposure_fairness, quality_fairness
 from .groups import Grouping, by_activity, by_column, by_item_popularity, item_newness, usable_columns, user_newness
 from .protocol import card_facts, protocol_card
 from .repeats import Repeat, RepeatDifference, compare_repeats, repeats
-from .segments import by_group, by_item_group, by_popularity, by_segment, item_segments, user_segments
+from .segments import by_group, by_item_group
 from .verdicts import GroupVerdict, Verdict, verdict
 
 __all__ = [
@@ -23,12 +23,9 @@ __all__ = [
     "by_group",
     "by_item_group",
     "by_item_popularity",
-    "by_popularity",
-    "by_segment",
     "card_facts",
     "compare",
     "compare_repeats",
-    "curves",
     "differences",
     "exposure",
     "exposure_fairness",
@@ -36,7 +33,6 @@ __all__ = [
     "higher_is_better",
     "holm_p_values",
     "item_newness",
-    "item_segments",
     "lorenz",
     "metric_label",
     "overlap_matrix",
@@ -47,6 +43,5 @@ __all__ = [
     "repeats",
     "usable_columns",
     "user_newness",
-    "user_segments",
     "verdict",
 ]

@@ -15,24 +15,6 @@ from ..metrics._lists import without_repeats
 from ..metrics.gini import gini
 
 
-def curves(
-    means: Mapping[str, Mapping[str, float]], metric: str, intervals: Mapping[str, Mapping[str, Sequence[float]]] | None = None
-) -> pd.DataFrame:
-    """Metric@k curves from stored figures: rows run, k, value, low, high (NaN without interval), by run and k.
-
-    means: run -> {"ndcg@5": …}. intervals: run -> {"ndcg@5": (low, high)}.
-    """
-    rows = []
-    for run, figures in means.items():
-        for name, value in figures.items():
-            key, _, k = name.partition("@")
-            if key == metric and k:
-                low, high = (intervals or {}).get(run, {}).get(name) or (np.nan, np.nan)
-                rows.append((run, int(k), value, low, high))
-    frame = pd.DataFrame(rows, columns=["run", "k", "value", "low", "high"])
-    return frame.astype({"k": int, "value": float, "low": float, "high": float}).sort_values(["run", "k"], ignore_index=True)
-
-
 def full_curve(top: TopK, holdout: Holdout, catalog: Catalog, metric: str) -> pd.DataFrame:
     """One metric at every k from 1 to the length of the lists: rows k, value."""
     ks = range(1, top.k + 1)

@@ -103,7 +103,7 @@ def by_activity(history_sizes: np.ndarray, users: np.ndarray) -> Grouping:
         codes[users[known]] = group[known]
         for g, word in enumerate(("light", "medium", "heavy"), start=1):
             part = own[known & (group == g)]
-            names[g] = f"{word} ({_span(part.min(), part.max())} items)" if len(part) else word
+            names[g] = f"{word} ({_span(part.min(), part.max())} item{'' if part.max() == 1 else 's'})" if len(part) else word
     note = "Users by how many items they have in training, a third each."
     return Grouping.of_codes("How active users are", "user", codes, names, saying="{} users", note=note)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse, stats
+from scipy import stats
 
 from recsys_core import evaluation, registry
 from recsys_core.context import RunContext
@@ -116,13 +116,6 @@ def test_paired_intervals_hold_the_true_difference_as_often_as_they_say():
 
 
 # ---- curves and Pareto ---------------------------------------------------------------------------
-def test_curves_are_read_from_stored_figures():
-    means = {"ease": {"ndcg@20": 0.4, "ndcg@5": 0.3, "recall@5": 0.1, "rmse": 1.0}, "als": {"ndcg@5": 0.2}}
-    found = evaluation.curves(means, "ndcg", {"ease": {"ndcg@5": (0.25, 0.35)}})
-    assert found[["run", "k", "value"]].values.tolist() == [["als", 5, 0.2], ["ease", 5, 0.3], ["ease", 20, 0.4]]
-    assert found.loc[1, ["low", "high"]].tolist() == [0.25, 0.35] and found.loc[[0, 2], "low"].isna().all()
-
-
 def test_a_full_curve_is_the_evaluator_at_every_k():
     train = from_frame(pd.DataFrame({"user": ["a", "b", "b"], "item": ["x", "y", "z"]}))
     test = Holdout(train.subset(np.array([1, 2])))
@@ -200,39 +193,28 @@ def test_overlap_against_sets():
 
 # ---- segments ------------------------------------------------------------------------------------
 def test_users_fall_into_thirds_and_equal_users_stay_together():
-    sizes = np.array([1, 2, 3, 10, 11, 12, 100, 200, 300])
-    found = evaluation.user_segments(sizes, np.arange(9))
-    assert found.cat.categories.tolist() == ["light (1–3 items)", "medium (10–12 items)", "heavy (100–300 items)"]
-    assert found.value_counts(sort=False).tolist() == [3, 3, 3]
-    assert evaluation.user_segments(np.full(5, 4), np.arange(5)).unique().tolist() == ["light (4 items)"]
-    assert len(evaluation.user_segments(sizes, np.empty(0, int))) == 0
-
-
-def test_by_segment_averages_within_each_and_has_an_interval():
-    per_user = frame(ndcg_at_5=[0.0, 0.2, 1.0, 0.8, 0.5])
-    found = evaluation.by_segment(per_user, pd.Series(["new", "new", "old", "old"], index=range(4)), ["ndcg@5"])
-    assert found["segment"].tolist() == ["new", "old"] and found["n_users"].tolist() == [2, 2]
-    assert found["mean"].tolist() == pytest.approx([0.1, 0.9])
-    assert (found["low"] <= found["mean"]).all() and (found["mean"] <= found["high"]).all()
-    with pytest.raises(Unsupported, match="map@5"):
-        evaluation.by_segment(per_user, pd.Series(dtype=object), ["map@5"])
+    found = evaluation.by_activity(np.array([1, 2, 3, 10, 11, 12, 100, 200, 300]), np.arange(9))
+    assert found.names == ("light (1–3 items)", "medium (10–12 items)", "heavy (100–300 items)") and found.sizes.tolist() == [3, 3, 3]
+    assert evaluation.by_activity(np.full(5, 4), np.arange(5)).names == ("light (4 items)",)
+    assert len(evaluation.by_activity(np.full(5, 4), np.empty(0, int))) == 0
+    some = evaluation.by_activity(np.array([1, 50, 3, 70]), np.array([0, 2]))
+    assert some.names == ("light (1 item)", "medium (3 items)") and some.sizes.sum() == 2, "those not asked for are in no group"
 
 
 def test_items_fall_into_head_mid_and_tail_by_interactions():
-    popularity = np.array([5, 50, 30, 10, 5, 0])
-    assert evaluation.item_segments(popularity).tolist() == [2, 0, 1, 2, 2, 2]
+    found = evaluation.by_item_popularity(np.array([5, 50, 30, 10, 5, 0]))
+    assert [found.names[g] for g in found.member.indices] == ["rare", "popular", "in-between", "rare", "rare", "rare"]
 
 
 def test_hits_by_popularity_by_hand():
-    popularity = np.array([50, 30, 20, 0])
-    relevant = sparse.csr_matrix(np.array([[1, 0, 1, 0], [0, 1, 1, 1]], dtype=np.float32))
-    found = evaluation.by_popularity(np.array([[0, 1, 2], [2, 0, 3]]), relevant, popularity, 2).set_index("segment")
-    assert found["n_items"].tolist() == [1, 1, 2]
+    """Held out: items 0 and 2 of one user, 1, 2 and 3 of the other; the first two of the lists are [0, 1] and [2, 0]."""
+    truth = from_frame(pd.DataFrame({"user": ["a", "a", "b", "b", "b"], "item": [0, 2, 1, 2, 3]}))
+    top = TopK(np.arange(2, dtype=np.int32), np.array([[0, 1, 2], [2, 0, 3]], dtype=np.int32), np.zeros((2, 3), np.float32))
+    found = evaluation.by_item_group(top, Holdout(truth), evaluation.by_item_popularity(np.array([50, 30, 20, 0])), 2).set_index("group")
+    assert found.index.tolist() == ["popular", "in-between", "rare"] and found["n_items"].tolist() == [1, 1, 2]
     assert found["n_relevant"].tolist() == [1, 1, 3] and found["n_hits"].tolist() == [1, 0, 1]
-    assert found["recall"].tolist() == pytest.approx([1, 0, 1 / 3])
+    assert found["recall"].tolist() == pytest.approx([1, 0, 1 / 3]) and not found["enough"].any()
     assert found["share_of_places"].tolist() == [0.5, 0.25, 0.25]
-    nobody = evaluation.by_popularity(np.array([[0]]), sparse.csr_matrix((1, 4), dtype=np.float32), popularity, 1)
-    assert nobody["recall"].isna().all()
 
 
 # ---- protocol ------------------------------------------------------------------------------------

@@ -180,18 +180,6 @@ def test_what_is_found_of_each_group_of_items_against_a_slow_loop():
         )
 
 
-def test_popularity_groups_agree_with_the_older_table():
-    rng = np.random.default_rng(5)
-    truth = from_frame(
-        pd.DataFrame({"user": np.repeat(np.arange(50), 4), "item": np.concatenate([rng.permutation(30)[:4] for _ in range(50)])})
-    )
-    holdout, top, popularity = Holdout(truth), lists([rng.permutation(30)[:8].tolist() for _ in range(50)]), rng.integers(1, 90, 30)
-    old = evaluation.by_popularity(top.items, holdout.relevant, popularity, 5)
-    new = evaluation.by_item_group(top, holdout, evaluation.by_item_popularity(popularity), 5)
-    for column in ("n_items", "n_relevant", "n_hits", "recall", "share_of_places"):
-        assert new[column].tolist() == pytest.approx(old[column].tolist())
-
-
 def test_ratio_intervals_hold_the_truth_and_their_limit_agrees():
     rng = np.random.default_rng(6)
     bottom = rng.integers(1, 6, (200, 1000)).astype(float)

@@ -194,17 +194,6 @@ def test_where_nothing_is_clear_it_says_so_and_items_are_refused():
         evaluation.verdict(frame(a), frame(b), NDCG, evaluation.by_item_popularity(np.arange(5)))
 
 
-def test_activity_thirds_are_those_of_the_segments():
-    rng = np.random.default_rng(4)
-    sizes, users = rng.integers(1, 30, 500), np.sort(rng.permutation(500)[:300])
-    old, new = evaluation.user_segments(sizes, users), evaluation.by_activity(sizes, users)
-    assert list(old.cat.categories) == list(new.names)
-    assert (
-        new.member[users].argmax(axis=1).A1 if hasattr(new.member, "A1") else np.asarray(new.member[users].argmax(axis=1)).ravel()
-    ).tolist() == (old.cat.codes.tolist())
-    assert new.sizes.sum() == 300, "users who were not asked for are in no group"
-
-
 def test_new_users_and_items_are_those_training_met_late_or_never():
     """Twenty interactions in order of time: the last tenth is the 19th and the 20th."""
     user = [0, 1, 2, 3] * 4 + [0, 1, 4, 5]
