@@ -223,7 +223,9 @@ class FusedModel(Recommender):
         return Cost(
             memory_bytes=sum(c.memory_bytes for c in costs) + (2 * n_parts + 4) * block_bytes(stats) + learning,
             seconds=times * sum(c.seconds for c in costs) + 2 * times,
-            note="the sum of its models" + (", fitted twice to learn how to combine them" if times == 2 else ""),
+            note="the sum of its models"
+            + (", fitted twice to learn how to combine them" if times == 2 else "")
+            + (", without those that are trained already" if len(costs) < n_parts else ""),
         )
 
     def _state(self) -> dict[str, Any]:

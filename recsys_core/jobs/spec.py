@@ -94,6 +94,12 @@ class TrainSpec(BaseModel):
         model = registry.get("model", self.model)
         return params_module.build(model.Params, self.params, owner=model.label)
 
+    @property
+    def part_runs(self) -> list[str]:
+        """Ids of the trained runs that a fusion is asked to combine."""
+        parts = getattr(self.model_params(), "models", [])
+        return [str(part).removeprefix("run:") for part in parts if str(part).startswith("run:")]
+
     def splitter(self) -> Any:
         """The rule with its parameters."""
         rule = registry.get("splitter", self.split)

@@ -68,7 +68,8 @@ def prepare(workspace: Workspace, spec: TuneSpec, ctx: RunContext) -> tuple[Any,
 
     model = registry.get("model", spec.train.model)
     objectives = tuple(map(objective_of, spec.objectives))
-    spec.train.model_params()
+    for part in spec.train.part_runs:
+        workspace.run(part)
     source = _source(workspace, spec.train)
     fold = next(iter(source.folds(ctx)))
     part, validation = fold.validation()

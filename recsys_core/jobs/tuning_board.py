@@ -100,7 +100,8 @@ class Board:
         seconds = self.before + time.time() - self.began
         kept = [text for text in told if not text.startswith("0 ")]
         if kept:
-            notes.append(f"{len(found):,} trials in {_duration(seconds)}: {', '.join(kept)}.")
+            trials = "1 trial" if len(found) == 1 else f"{len(found):,} trials"
+            notes.append(f"{trials} in {_duration(seconds)}: {', '.join(kept)}.")
         finished = [t for t in found if t["state"] == "complete"]
         if self.spec.pruner != "none" and finished and not any(t["curve"] for t in finished):
             notes.append(self._why_not_pruned())
@@ -111,7 +112,8 @@ class Board:
         if search.n_too_large:
             notes.append("Settings that need more memory than is free were not tried.")
         if search.exhausted and self.spec.sampler == "grid":
-            notes.append(f"All {self.space.n_combinations:,} combinations of the grid were tried.")
+            n = self.space.n_combinations
+            notes.append("The one combination of the grid was tried." if n == 1 else f"All {n:,} combinations of the grid were tried.")
         elif search.exhausted:
             notes.append("The search ended when no settings were left that had not been tried.")
         return notes

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 from optuna.storages.journal import JournalFileBackend
 
+from ..errors import DataError
+
 LOCK_SECONDS = 60
+HINT = "Delete the search and start it again."
 
 
 class _Lock:
@@ -33,6 +37,12 @@ class Journal(JournalFileBackend):
         self.guard = FileLock(str(path.with_name(".lock")), timeout=LOCK_SECONDS)
         self.path = path
         super().__init__(str(path), lock_obj=_Lock(self.guard))
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        try:
+            yield from super().read_logs(log_number_from)
+        except ValueError as error:  # a line in the middle, which no process that was killed leaves behind
+            raise DataError(f"What this search has tried cannot be read: {self.path} is damaged ({error}).", HINT) from None
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         with self.guard:

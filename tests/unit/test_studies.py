@@ -14,9 +14,10 @@ import psutil
 import pytest
 
 from recsys_core.context import RunContext
-from recsys_core.errors import BadInput, Cancelled
+from recsys_core.errors import BadInput, Cancelled, DataError, NotFound
 from recsys_core.jobs import JobQueue, TrainSpec
 from recsys_core.jobs import tuning as tuning_jobs
+from recsys_core.jobs.training import train_in_workspace
 from recsys_core.jobs.tune_spec import TuneSpec
 
 from .planted_search import asked, points, tuned, wait_for
@@ -132,6 +133,26 @@ def test_a_stopped_study_stays_readable(workspace):
     assert study.best is not None and study.front
     done = tuned(workspace, spec).trials()
     assert sum(t["state"] == "complete" for t in done) == 10 and done[:5] == stopped and done[5]["params"] == stopped[4]["params"]
+
+
+def test_a_damaged_journal_is_said_and_a_torn_one_is_mended(workspace):
+    spec = asked(n_trials=3)
+    journal = tuned(workspace, spec).path / "journal.log"
+    whole = journal.read_bytes()
+    more = spec.model_copy(update={"n_trials": 5})
+    journal.write_bytes(whole + b'{"op_code": 4, "wor')  # its process was killed while it wrote
+    assert len(tuned(workspace, more).trials()) == 5
+    journal.write_bytes(whole[:200] + bytes(9) + b"\n" + whole[200:])
+    with pytest.raises(DataError, match=r"cannot be read: .*journal.log is damaged"):
+        tuned(workspace, more)
+
+
+def test_a_search_over_a_fusion_whose_run_is_gone_is_refused_before_it_begins(workspace):
+    spec = TuneSpec.make(train=asked().train.model_copy(update={"model": "average", "params": {"models": ["run:feedfeed", "ease"]}}))
+    for begin in (lambda: tuned(workspace, spec), lambda: train_in_workspace(workspace, spec.train, RunContext(threads=1))):
+        with pytest.raises(NotFound, match="There is no run 'feedfeed'"):
+            begin()
+    assert not workspace.studies()
 
 
 def test_one_study_is_worked_on_once(workspace):
