@@ -42,6 +42,8 @@ def robustness(view: View) -> None:
         if damage == "attack":
             _pushed(view, found)
         _table(view, found, name, damage)
+        if any(run.folds for run in view.runs if run.id in found):
+            st.caption("Of a k-fold result the first fold is looked at, so its figures differ from those pooled over all folds.")
     _start(view, [run for run in view.runs if run.id not in found], name)
     ids = {RobustnessSpec.make(run=run.id, k=view.k, metrics=_metrics(key)).analysis_id for run in view.runs}
     if jobs_of(kinds=(KIND,), ids=ids):

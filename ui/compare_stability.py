@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from recsys_core.evaluation import Repeat, compare_repeats, repeats
+from recsys_core.evaluation import Repeat, compare_repeats, corrected_repeats, repeats
 
 from . import charts, compare_charts, compare_intervals, navigation
 from .compare_data import higher_is_better
@@ -95,8 +95,8 @@ def _table(told: Sequence[Repeat], name: str) -> None:
 
 
 def paired_sentences(told: Sequence[Repeat], name: str, most: int = 4) -> list[str]:
-    """The best (told comes best first) against each of the others, over the seeds or folds they share."""
+    """The best (told comes best first) against each of the others, over the seeds or folds they share, corrected for all of them."""
     if not told:
         return []
     pairs = [compare_repeats(other, told[0], name) for other in told[1:] if other.kind == told[0].kind]
-    return [found.sentence() for found in pairs if found is not None and len(found.differences) > 1][:most]
+    return [found.sentence() for found in corrected_repeats([p for p in pairs if p is not None and len(p.differences) > 1])][:most]

@@ -5,7 +5,7 @@ from .compare import Difference, compare, differences, higher_is_better, holm_p_
 from .fairness import ExposureFairness, QualityFairness, exposure_fairness, quality_fairness
 from .groups import Grouping, by_activity, by_column, by_item_popularity, item_newness, usable_columns, user_newness
 from .protocol import card_facts, protocol_card
-from .repeats import Repeat, RepeatDifference, compare_repeats, repeats
+from .repeats import Repeat, RepeatDifference, compare_repeats, corrected_repeats, repeats
 from .segments import by_group, by_item_group
 from .verdicts import GroupVerdict, Verdict, verdict
 
@@ -26,6 +26,7 @@ __all__ = [
     "card_facts",
     "compare",
     "compare_repeats",
+    "corrected_repeats",
     "differences",
     "exposure",
     "exposure_fairness",

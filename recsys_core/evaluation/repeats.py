@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from .. import params as params_module
 from .. import registry
 from ..errors import NotFound, ParamError
-from .compare import higher_is_better, metric_label
+from .compare import higher_is_better, holm_p_values, metric_label
 
 LEFT_OUT = ("seed", "name", "threads")  # of a run's spec: what does not make it another experiment
 
@@ -135,7 +135,8 @@ def _seeded(split: str) -> bool:
 @dataclass(frozen=True)
 class RepeatDifference:
     """B - A over the seeds (folds) both were run with. deviation: standard deviation of the differences. wins: seeds in which B is
-    better. low, high, p_value: corrected resampled t-test (see `compare_repeats`); NaN below two."""
+    better. low, high, p_value: corrected resampled t-test (see `compare_repeats`); NaN below two. p_holm: p_value corrected for the
+    n_compared pairs looked at together (`corrected_repeats`)."""
 
     metric: str
     name_a: str
@@ -149,9 +150,16 @@ class RepeatDifference:
     p_value: float
     wins: int
     level: float
+    p_holm: float = float("nan")
+    n_compared: int = 1
 
     @property
     def clear(self) -> bool:
+        """As between two runs: the interval does not hold 0, and the corrected p-value is below 1 - level."""
+        return self.outside_zero and (self.n_compared == 1 or self.p_holm < 1 - self.level)
+
+    @property
+    def outside_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
     def sentence(self) -> str:
@@ -162,7 +170,8 @@ class RepeatDifference:
             return f"{won}; one says nothing of the spread."
         amount = f"{self.mean:+.4f} ± {self.deviation:.4f} {label} (95 % interval {self.low:+.4f} to {self.high:+.4f})"
         amount = amount.replace("95 %", f"{100 * self.level:g} %")
-        return f"{won}: {amount}; {'clear' if self.clear else 'not clear'} with {n} {self.what}."
+        why = f", once corrected for {self.n_compared} comparisons" if self.outside_zero and not self.clear else ""
+        return f"{won}: {amount}; {'clear' if self.clear else 'not clear'} with {n} {self.what}{why}."
 
 
 def compare_repeats(a: Repeat, b: Repeat, metric: str, *, level: float = 0.95) -> RepeatDifference | None:
@@ -201,6 +210,12 @@ def compare_repeats(a: Repeat, b: Repeat, metric: str, *, level: float = 0.95) -
         wins=int(((gaps > 0) if higher_is_better(metric) else (gaps < 0)).sum()),
         level=level,
     )
+
+
+def corrected_repeats(found: Sequence[RepeatDifference]) -> list[RepeatDifference]:
+    """The same with p_holm and n_compared for this family of comparisons."""
+    holm = holm_p_values([one.p_value for one in found])
+    return [replace(one, p_holm=float(p), n_compared=len(found)) for one, p in zip(found, holm, strict=True)]
 
 
 def holdout_ratio(run: Any) -> float:

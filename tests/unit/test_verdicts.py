@@ -315,6 +315,23 @@ def test_where_the_split_is_fixed_it_is_the_plain_paired_t_test():
     assert evaluation.compare_repeats(a, b, NDCG).p_value == pytest.approx(stats.ttest_rel([0.43, 0.46, 0.47], [0.40, 0.44, 0.42]).pvalue)
 
 
+def test_several_pairs_of_repeats_are_corrected_together():
+    base = evaluation.repeats([fake(f"b{s}", s, v, split="global_time") for s, v in enumerate((0.40, 0.44, 0.42, 0.41))])[0]
+    gaps = [(0.010, 0.014, 0.022, 0.012), (0.010, 0.05, -0.02, 0.01), (0.02, 0.03, -0.01, 0.02)]
+    others = [
+        evaluation.repeats([
+            fake(f"{n}{s}", s, base.figures(NDCG)[s] + gap, split="global_time", model="bpr") for s, gap in enumerate(own)
+        ])[0]
+        for n, own in enumerate(gaps)
+    ]  # fmt: skip
+    alone = [evaluation.compare_repeats(base, other, NDCG) for other in others]
+    together = evaluation.corrected_repeats(alone)
+    assert [d.p_holm for d in together] == pytest.approx(multipletests([d.p_value for d in alone], method="holm")[1])
+    assert alone[0].clear and not alone[1].clear
+    wide = evaluation.corrected_repeats([alone[0]] * 12)[0]
+    assert not wide.clear and "not clear with 4 seeds, once corrected for 12 comparisons" in wide.sentence()
+
+
 def test_the_corrected_test_errs_less_than_the_plain_one_on_overlapping_training_sets():
     """Twelve random splits of one sample, 400 times: the mean of the test part estimates the same truth each time, but the plain
     t-test, which takes the splits for independent, calls more than a quarter of these nothings clear."""
