@@ -22,7 +22,7 @@ from typing import Any
 
 REPO = Path(__file__).resolve().parents[1]
 WIDTH = 1440
-HEIGHTS = {"home": 684, "data": 1204, "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1500, "diversity": 1500}  # pixels: whole cards
+HEIGHTS = {"home": 684, "data": 1204, "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1400, "diversity": 1206}  # pixels: whole cards
 INSPECTED = ("ease", "weighted")  # two lists side by side
 MOST_BYTES = 250_000
 START_SECONDS, TRAIN_SECONDS, DRAW_SECONDS = 60, 300, 60
@@ -125,7 +125,7 @@ def tune(workspace: Path, dataset: str) -> None:
     from recsys_core.jobs.tuning import tune_in_workspace
     from recsys_core.store import Workspace
 
-    spec = TuneSpec.make(train=TrainSpec.make(dataset=dataset, model="item_knn", split="leave_last"), n_trials=24)
+    spec = TuneSpec.make(train=TrainSpec.make(dataset=dataset, model="item_knn"), n_trials=24)
     tune_in_workspace(Workspace(workspace), spec, RunContext(threads=1))
 
 
