@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from recsys_core.evaluation.ab import Effect, Experiment, experiment, guess_roles, looks, readout, sample_ratio
+from recsys_core.evaluation.ab import Effect, Experiment, experiment, former_differs, guess_roles, looks, readout, sample_ratio
 
 from . import charts, interval_charts
 from .ab_file import chosen_file, column
@@ -99,6 +99,7 @@ def _split(found: Experiment) -> None:
         (st.error if check.broken else st.success)(
             md(check.sentence()), icon=":material/error:" if check.broken else ":material/check_circle:"
         )
+        warnings_box([former_differs(found)] if former_differs(found) else [])
         for note in found.notes:
             st.caption(f":material/info: {md(note)}")
 

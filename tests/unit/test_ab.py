@@ -9,6 +9,7 @@ from recsys_core.data.topk import TopK
 from recsys_core.errors import BadInput, DataError
 from recsys_core.evaluation.ab import (
     experiment,
+    former_differs,
     guess_roles,
     interleave,
     looks,
@@ -115,6 +116,14 @@ def test_cuped_narrows_the_interval_and_keeps_the_effect(frame):
     assert with_it.variance_cut > 0.8 and without.variance_cut is None
     assert (with_it.high - with_it.low) < 0.5 * (without.high - without.low)
     assert abs(with_it.difference - 0.5) < 0.4 and with_it.clear and not without.clear
+
+
+def test_a_past_in_which_the_groups_differed_is_warned_of(frame):
+    roles = {"user": "user_id", "variant": "group", "outcomes": ["spent"], "before": "pre_spent"}
+    assert former_differs(experiment(frame, **roles)) == ""
+    late = frame.assign(pre_spent=frame["pre_spent"] + 5.0 * (frame["group"] == "treatment"))  # measured after the start
+    assert "differ in the value from before the test already" in former_differs(experiment(late, **roles))
+    assert former_differs(experiment(frame, **roles | {"before": None})) == ""
 
 
 def test_cuped_intervals_cover():

@@ -5,7 +5,7 @@ from .interleave import Interleaving, interleave
 from .offpolicy import OffPolicy, off_policy
 from .plan import Plan, plan_mean, plan_rate
 from .readout import Effect, readout
-from .traffic import Looks, SampleRatio, looks, sample_ratio
+from .traffic import Looks, SampleRatio, former_differs, looks, sample_ratio
 
 __all__ = [
     "Effect",
@@ -16,6 +16,7 @@ __all__ = [
     "Plan",
     "SampleRatio",
     "experiment",
+    "former_differs",
     "guess_roles",
     "interleave",
     "looks",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import BadInput
-from .experiment import Experiment
+from .experiment import FORMER, Experiment
 
 BROKEN = 0.001  # a split this unlikely is a bug, not chance (Fabijan et al., KDD 2019)
 
@@ -47,6 +47,22 @@ def sample_ratio(found: Experiment, planned: dict[str, float] | None = None) -> 
     total, whole = sum(sizes.values()), sum(shares.values())
     expected = {name: total * share / whole for name, share in shares.items()}
     return SampleRatio(sizes, expected, float(chisquare(list(sizes.values()), list(expected.values())).pvalue))
+
+
+def former_differs(found: Experiment) -> str:
+    """A sentence when the groups differed before the test already (one-way analysis of variance, p below `BROKEN`); else ""."""
+    from scipy.stats import f_oneway
+
+    if not found.has_former:
+        return ""
+    known = found.users.loc[found.users[FORMER].notna(), ["variant", FORMER]]
+    parts = [part.to_numpy(float) for _, part in known.groupby("variant")[FORMER] if len(part) > 1]
+    if len(parts) < 2 or any(np.ptp(part) == 0 for part in parts) or (p := float(f_oneway(*parts).pvalue)) >= BROKEN:
+        return ""
+    return (
+        f"The groups differ in the value from before the test already (p {p:.1g}). Either users were not drawn by lot, or the value was "
+        "measured after the start; taking it out (CUPED) can then hide or make a difference. Leave that column out, or find the reason."
+    )
 
 
 @dataclass(frozen=True)
