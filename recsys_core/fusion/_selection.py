@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,7 +29,8 @@ NEAR = 0.85  # of the best part's NDCG is what a part must reach alone to be hed
 class Choice:
     """Of P parts: weights (P,), sum 1, 0 for those left out. helped (P,): share of the halves in which the part entered.
     alone (P,): NDCG of each by itself on all users. On the users a selection was not made on: together, its mean NDCG; best_alone,
-    that of the part that was best on the others; gain and error, the difference with its standard error over users."""
+    that of the part that was best on the others; gain and error, the difference with its standard error over users. near: the
+    parts hedged with."""
 
     weights: np.ndarray
     helped: np.ndarray
@@ -37,6 +39,7 @@ class Choice:
     best_alone: float
     gain: float
     error: float
+    near: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def chosen(self) -> np.ndarray:
@@ -83,11 +86,12 @@ def _gain(candidates: Candidates, fused: np.ndarray, reached: np.ndarray, part: 
     return float(honest.mean()), SHARES[int(gains.mean(axis=1).argmax())]
 
 
-def choose(candidates: Candidates, ctx: RunContext) -> Choice:
+def choose(candidates: Candidates, ctx: RunContext, families: Sequence[str] = ()) -> Choice:
     """Forward selection on `HALVES` random halves of the users; a part counts as much as it did on average.
 
     One selection keeps what was lucky on its users; the mean over many halves keeps what helps again and again, and weighs it
-    by how often and how much. Every selection is judged on the half it has not seen. Cost: `HALVES` × `forward` on V / 2 users.
+    by how often and how much. families: of every part, to hedge with (`hedged`). Every selection, hedged as the outcome is, is
+    judged on the half it has not seen. Cost: `HALVES` × `forward` on V / 2 users.
     """
     n_parts, n_users = candidates.scores.shape[:2]
     rng = ctx.rng("fusion halves")
@@ -103,8 +107,10 @@ def choose(candidates: Candidates, ctx: RunContext) -> Choice:
             asked = np.flatnonzero(found[:SCREEN].any(axis=0))
         found[number, asked] = forward(of_users(candidates, told, asked), rng)
         rest = of_users(candidates, other)
-        fused_sum[other] += rest.per_user(np.tensordot(found[number].astype(np.float32), rest.scores, axes=1))
-        alone_sum[other] += each[each[:, told].mean(axis=1).argmax(), other]
+        by_told = each[:, told].mean(axis=1)
+        used, _ = hedged(found[number], by_told, families)
+        fused_sum[other] += rest.per_user(np.tensordot(used.astype(np.float32), rest.scores, axes=1))
+        alone_sum[other] += each[by_told.argmax(), other]
         times[other] += 1
     judged = times > 0
     fused, alone = (total[judged] / times[judged] for total in (fused_sum, alone_sum))
@@ -113,31 +119,34 @@ def choose(candidates: Candidates, ctx: RunContext) -> Choice:
     weights[weights < LEAST_WEIGHT] = 0
     if judged.any() and (fused - alone).mean() <= 0:  # together they are no better than the best by itself
         weights = np.eye(n_parts)[int(each.mean(axis=1).argmax())]
+    weights, near = hedged(weights / weights.sum(), each.mean(axis=1), families)
     return Choice(
-        weights=weights / weights.sum(),
+        weights=weights,
         helped=(found > 0).mean(axis=0),
         alone=each.mean(axis=1),
         together=float(fused.mean()) if judged.any() else float(each.mean(axis=1).max()),
         best_alone=float(alone.mean()) if judged.any() else float(each.mean(axis=1).max()),
         gain=float((fused - alone).mean()) if judged.any() else 0.0,
         error=error,
+        near=near,
     )
 
 
-def hedged(choice: Choice, families: list[str]) -> tuple[Choice, np.ndarray]:
-    """(the choice with `HEDGE` of the weight spread evenly over the best part of each family named ("" is none), those parts).
+def hedged(weights: np.ndarray, alone: np.ndarray, families: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(the weights (P,) with `HEDGE` of them spread evenly over the best part of each family named ("" is none), those parts).
 
     Parts are weighed while fitted on less data than they will be fitted on in the end, and not all gain alike from more: so the
     best of every kind keeps a say. Only parts that come near the best alone; nothing changes where one part is used alone.
+    alone (P,): NDCG of each part by itself.
     Source: Diebold & Shin, "Machine learning for regularized survey forecast combination", 2019 (weights drawn towards equal ones).
     """
-    best = [max((n for n, f in enumerate(families) if f == family), key=lambda n: choice.alone[n]) for family in sorted({*families} - {""})]
-    near = np.array([n for n in best if choice.alone[n] >= NEAR * choice.alone.max()], dtype=np.int64)
-    if len(choice.chosen) < 2 or len(near) < 2:
-        return choice, near[:0]
-    weights = (1 - HEDGE) * choice.weights
+    best = [max((n for n, f in enumerate(families) if f == family), key=lambda n: alone[n]) for family in sorted({*families} - {""})]
+    near = np.array([n for n in best if alone[n] >= NEAR * alone.max()], dtype=np.int64)
+    if np.count_nonzero(weights) < 2 or len(near) < 2:
+        return weights, near[:0]
+    weights = (1 - HEDGE) * weights / weights.sum()
     weights[near] += HEDGE / len(near)
-    return replace(choice, weights=weights), near
+    return weights, near
 
 
 def of_users(candidates: Candidates, rows: np.ndarray, parts: np.ndarray | slice = slice(None)) -> Candidates:

@@ -22,7 +22,7 @@ from ._base import LEARN_K, LEARN_USERS, FusedModel
 from ._normalise import Normalisation, normalise, weighted_sum
 from ._parts import RUN, FusionParams
 from ._plan import FAMILIES, Plan, Trial, Watch, plan, words
-from ._selection import HALVES, HEDGE, Choice, choose, hedged, stoppers_and_judges
+from ._selection import HALVES, HEDGE, Choice, choose, stoppers_and_judges
 from ._weights import Candidates, collect
 
 DEPTH = 60  # how many items of each part may enter a held-out user's list
@@ -195,8 +195,8 @@ class AutoFusion(FusedModel):
     def _learn(self, validation: Holdout, ctx: RunContext) -> dict[str, Any]:
         n_users = min(LEARN_USERS, len(self._judges.users))
         families = [part.family if part.family in FAMILIES else "" for part in self.parts]
-        choice, near = hedged(choose(self._candidates(ctx), ctx), families)
-        hedge = [self.part_labels()[n] for n in near]
+        choice = choose(self._candidates(ctx), ctx, families)
+        hedge = [self.part_labels()[n] for n in choice.near]
         self._keep(choice)
         kept = choice.chosen
         order = np.argsort(-choice.weights[kept], kind="stable")
@@ -210,10 +210,8 @@ class AutoFusion(FusedModel):
             f"{', '.join(shares)}."
         )
         if hedge:
-            self.steps.append(
-                f"Of the weights {HEDGE:.0%} are shared evenly by {_listed(hedge)}, the best of their kinds: what is best on a part of "
-                "the data is not always best on all of it."
-            )
+            why = "what is best on a part of the data is not always best on all of it"
+            self.steps.append(f"Of the weights {HEDGE:.0%} are shared evenly by {_listed(hedge)}, the best of their kinds: {why}.")
         self.steps.append(_verdict(choice))
         self.notes += self.steps
         return {

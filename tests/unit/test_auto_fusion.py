@@ -14,7 +14,7 @@ from recsys_core.data.dataset import DatasetStats, from_frame
 from recsys_core.data.holdout import Holdout
 from recsys_core.errors import Cancelled, ParamError, Unsupported
 from recsys_core.fusion._plan import Trial, Watch, in_turn, plan
-from recsys_core.fusion._selection import Choice, choose, forward, hedged, stoppers_and_judges
+from recsys_core.fusion._selection import choose, forward, hedged, stoppers_and_judges
 from recsys_core.fusion._weights import Candidates
 from recsys_core.fusion.auto_fusion import AutoFusion
 from recsys_core.models._base import Cost, Need, Recommender
@@ -291,12 +291,26 @@ def test_noise_enters_in_few_halves_and_is_not_kept():
 
 def test_the_best_of_every_kind_keeps_a_say_unless_it_is_far_behind():
     weights = np.array([0.6, 0.4, 0, 0, 0])
-    found = Choice(weights, weights > 0, np.array([0.30, 0.28, 0.29, 0.27, 0.20]), 0.31, 0.30, 0.01, 0.001)
-    after, near = hedged(found, ["Deep", "Deep", "Linear", "Linear", "Neighbourhood"])
-    assert near.tolist() == [0, 2] and after.weights == pytest.approx([0.48 + 0.1, 0.32, 0.1, 0, 0])
-    alone = replace(found, weights=np.eye(5)[0])
-    assert hedged(alone, ["Deep", "Deep", "Linear", "Linear", ""])[0] is alone
-    assert hedged(found, [""] * 5)[0] is found
+    alone = np.array([0.30, 0.28, 0.29, 0.27, 0.20])
+    after, near = hedged(weights, alone, ["Deep", "Deep", "Linear", "Linear", "Neighbourhood"])
+    assert near.tolist() == [0, 2] and after == pytest.approx([0.48 + 0.1, 0.32, 0.1, 0, 0])
+    one = np.eye(5)[0]
+    assert hedged(one, alone, ["Deep", "Deep", "Linear", "Linear", ""])[0] is one
+    assert hedged(weights, alone, [""] * 5)[0] is weights and hedged(weights, alone, ())[0] is weights
+
+
+def test_a_hedged_combination_is_judged_as_it_is_used():
+    """A loud part that only harms is hedged with: what is told falls with it, to what new users get."""
+    rng = np.random.default_rng(4)
+    hits = rng.random((2000, 60)) < 0.06
+    half = rng.random(hits.shape) < 0.5
+    noise = rng.normal(0, 0.3, (3, *hits.shape))
+    parts = np.stack([hits * half + noise[0], hits * ~half * 0.9 + noise[1], 3 * (hits * half * 0.9 + noise[0] + noise[2] / 4)])
+    some, new = candidates(parts[:, :600], hits[:600]), candidates(parts[:, 600:], hits[600:])
+    plain, told = choose(some, ONE), choose(some, ONE, ["A", "B", "C"])
+    assert told.near.tolist() == [0, 1, 2] and plain.near.size == 0 and told.weights.sum() == pytest.approx(1)
+    real = [new.ndcg(choice.weights) for choice in (plain, told)]
+    assert real[1] < real[0] - 0.01 and plain.together - told.together == pytest.approx(real[0] - real[1], rel=0.5)
 
 
 def test_what_the_combination_is_said_to_be_worth_is_worth_it_on_new_users():
