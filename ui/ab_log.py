@@ -84,7 +84,7 @@ def _show(found: dict[str, tuple[OffPolicy, int]]) -> None:
     first, left_out = next(iter(found.values()))
     with card("What would their lists have earned?"):
         metric_row({"Rows used": f"{first.n_rows:,}", "Earned by the log": f"{first.logged:.4g}", "Rows left out": f"{left_out:,}"})
-        names = list(found)
+        names = [charts.plain(name) for name in found]
         low, high = ([getattr(e, f"snips_{side}") for e, _ in found.values()] for side in ("low", "high"))
         fig = interval_charts.intervals(names, [e.snips for e, _ in found.values()], low, high, "Earned for each item shown", zero=False)
         fig.add_vline(x=first.logged, line_dash="dot", line_color=charts.MUTED)

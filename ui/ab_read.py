@@ -122,7 +122,7 @@ def _verdicts(effects: list[Effect], found: Experiment) -> None:
         if percent:
             names = [f"{e.variant}: {e.outcome}" if len(found.variants) > 2 else e.outcome for e in percent]
             values, low, high = (100 * np.array([e.relative[i] for e in percent]) for i in range(3))
-            fig = interval_charts.intervals(names, values, low, high, "Difference to control (%)")
+            fig = interval_charts.intervals([charts.plain(n) for n in names], values, low, high, "Difference to control (%)")
             charts.show(
                 fig, "By how much do the groups differ?", key="ab-forest", note="Lines are 95 % intervals; one that crosses 0 is not clear."
             )

@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 
 from recsys_core.evaluation import Difference
 
-from .charts import GRID, MUTED, accent, figure, plain
+from .charts import MUTED, figure, plain
 from .compare_charts import Look
+from .interval_charts import intervals, name_rows
 
 
 def forest(labels: Sequence[str], found: Sequence[Difference], label: str) -> go.Figure:
@@ -24,35 +25,8 @@ def forest(labels: Sequence[str], found: Sequence[Difference], label: str) -> go
 
 def gaps(rows: Sequence[tuple[str, float, float, float, bool]], x: str, *, digits: str = ".4f") -> go.Figure:
     """(name, value, low, high, clear): a point with its interval, first on top, beside the line of no difference."""
-    fig = figure(x, "", height=100 + 32 * len(rows))
     names, values, low, high, clear = (list(part) for part in zip(*rows, strict=True))
-    middle = np.asarray(values, dtype=float)
-    fig.add_vline(x=0, line={"color": MUTED, "width": 1.5})
-    fig.add_scatter(
-        x=values,
-        y=list(range(len(rows))),
-        mode="markers",
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": np.asarray(high) - middle,
-            "arrayminus": middle - np.asarray(low),
-            "color": MUTED,
-            "thickness": 1.5,
-            "width": 4,
-        },
-        marker={
-            "size": 11,
-            "color": accent(),
-            "symbol": ["circle" if sure else "circle-open" for sure in clear],
-            "line": {"width": 2, "color": accent()},
-        },
-        customdata=[[name, a, b, "clear" if sure else "not clear"] for name, _, a, b, sure in rows],
-        hovertemplate=f"%{{customdata[0]}}<br>%{{x:{digits}}} (%{{customdata[1]:{digits}}} to %{{customdata[2]:{digits}}})"
-        "<br>%{customdata[3]}<extra></extra>",
-    )
-    _rows(fig, names)
-    return fig
+    return intervals(names, values, low, high, x, clear=clear, digits=digits)
 
 
 def strips(rows: Sequence[tuple[Look, np.ndarray, Sequence[str]]], x: str) -> go.Figure:
@@ -69,7 +43,7 @@ def strips(rows: Sequence[tuple[Look, np.ndarray, Sequence[str]]], x: str) -> go
             customdata=list(texts),
             hovertemplate=f"{look.label}<br>%{{customdata}}: %{{x:.4f}}<extra></extra>",
         )
-    _rows(fig, [look.label for look, _, _ in rows])
+    name_rows(fig, [look.label for look, _, _ in rows])
     return fig
 
 
@@ -100,14 +74,6 @@ def proportions(table: pd.DataFrame, look: Look) -> go.Figure:
         customdata=names,
         hovertemplate="%{customdata}<br>Exposure %{x:.1%}<extra></extra>",
     )
-    _rows(fig, names)
+    name_rows(fig, names)
     fig.update_xaxes(tickformat=".0%", rangemode="tozero")
     return fig
-
-
-def _rows(fig: go.Figure, names: Sequence[str]) -> None:
-    """One line of the figure for each name, first on top."""
-    for edge in range(1, len(names)):
-        fig.add_hline(y=edge - 0.5, line={"color": GRID, "width": 1})
-    fig.update_yaxes(tickvals=list(range(len(names))), ticktext=list(names), range=[len(names) - 0.5, -0.5], showgrid=False, title=None)
-    fig.update_xaxes(showgrid=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .charts import MUTED, accent, figure, plain
+from .charts import GRID, MUTED, accent, figure, plain
 
 
 def intervals(
@@ -18,32 +18,51 @@ def intervals(
     high: Sequence[float],
     x: str,
     *,
+    clear: Sequence[bool] | None = None,
     zero: bool = True,
     digits: str = ".3g",
 ) -> go.Figure:
-    """A point with its interval for each name, first on top; zero: with the line of "no difference"."""
-    fig = figure(x, "", height=90 + 34 * len(names))
-    values = np.asarray(values, dtype=float)
+    """A point with its interval for each name (made `plain`), first on top. clear: which points are filled (all when None); zero: with the
+    line of no difference."""
+    fig = figure(x, "", height=100 + 32 * len(names))
+    middle = np.asarray(values, dtype=float)
+    sure = [True] * len(names) if clear is None else list(clear)
+    told = [""] * len(names) if clear is None else ["<br>clear" if one else "<br>not clear" for one in sure]
+    if zero:
+        fig.add_vline(x=0, line={"color": MUTED, "width": 1.5})
     fig.add_scatter(
-        x=values,
-        y=[plain(name) for name in names],
+        x=middle,
+        y=list(range(len(names))),
         mode="markers",
-        marker={"size": 10, "color": accent()},
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": np.asarray(high) - values,
-            "arrayminus": values - np.asarray(low),
-            "thickness": 1.6,
+            "array": np.asarray(high) - middle,
+            "arrayminus": middle - np.asarray(low),
+            "color": MUTED,
+            "thickness": 1.5,
+            "width": 4,
         },
-        customdata=np.column_stack([low, high]),
-        hovertemplate=f"%{{y}}<br>%{{x:{digits}}} (%{{customdata[0]:{digits}}} to %{{customdata[1]:{digits}}})<extra></extra>",
+        marker={
+            "size": 11,
+            "color": accent(),
+            "symbol": ["circle" if one else "circle-open" for one in sure],
+            "line": {"width": 2, "color": accent()},
+        },
+        customdata=list(zip(names, low, high, told, strict=True)),
+        hovertemplate=f"%{{customdata[0]}}<br>%{{x:{digits}}} (%{{customdata[1]:{digits}}} to %{{customdata[2]:{digits}}})"
+        "%{customdata[3]}<extra></extra>",
     )
-    fig.update_yaxes(autorange="reversed", showgrid=False, title=None, type="category")
-    fig.update_xaxes(showgrid=True)
-    if zero:
-        fig.add_vline(x=0, line_color=MUTED, line_width=1)
+    name_rows(fig, names)
     return fig
+
+
+def name_rows(fig: go.Figure, names: Sequence[str]) -> None:
+    """One line of the figure for each name, first on top."""
+    for edge in range(1, len(names)):
+        fig.add_hline(y=edge - 0.5, line={"color": GRID, "width": 1})
+    fig.update_yaxes(tickvals=list(range(len(names))), ticktext=list(names), range=[len(names) - 0.5, -0.5], showgrid=False, title=None)
+    fig.update_xaxes(showgrid=True)
 
 
 def band(x_values: Sequence[Any], middle: Sequence[float], low: Sequence[float], high: Sequence[float], x: str, y: str) -> go.Figure:

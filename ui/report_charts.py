@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from recsys_core.evaluation import metric_label, pareto_front
 
 from . import compare_charts, interval_charts
+from .charts import plain
 from .compare_data import Group, curve_of, figure_of, higher_is_better, metrics_of
 from .compare_groups import by_user_group
 
@@ -35,7 +36,7 @@ def _chart(fig: go.Figure, title: str, note: str = "") -> dict[str, str]:
 
 
 def _accuracy(runs: Sequence[Any], name: str) -> dict[str, str] | None:
-    known = [(run.name, figure_of(run, name)) for run in runs]
+    known = [(plain(run.name), figure_of(run, name)) for run in runs]
     known = [(run_name, figure) for run_name, figure in known if np.isfinite(figure).all()]
     if not known:
         return None
@@ -45,7 +46,7 @@ def _accuracy(runs: Sequence[Any], name: str) -> dict[str, str] | None:
 
 
 def _differences(runs: Sequence[Any], name: str, baseline: Any, found: dict[str, Any]) -> dict[str, str] | None:
-    known = [(run.name, found[run.id]) for run in runs if run.id in found and found[run.id].mean_a > 0]
+    known = [(plain(run.name), found[run.id]) for run in runs if run.id in found and found[run.id].mean_a > 0]
     if not known:
         return None
     low, middle, high = (100 * np.array([getattr(d, part) / d.mean_a for _, d in known]) for part in ("low", "difference", "high"))
