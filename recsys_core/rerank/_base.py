@@ -53,6 +53,11 @@ class Reranker(ABC):
         """Why it cannot be used on this data, in one sentence; "" when it can."""
         return ""
 
+    @classmethod
+    def notes(cls, shelf: Shelf) -> list[str]:
+        """Sentences for people: what it makes of items without categories; none where it looks at no categories."""
+        return shelf.notes if cls.uses_similarity else []
+
     def described(self) -> str:
         """In words: the method, its strength, and the settings that are not its defaults."""
         values, plain = self.params.model_dump(mode="json"), {f.name: f for f in params_module.fields(self.Params)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 
 from ..data.histories import Histories
 from ..metrics._shares import SMOOTHING
@@ -20,7 +19,9 @@ class Calibrated(Reranker):
     Source: Steck, "Calibrated recommendations", RecSys 2018, https://doi.org/10.1145/3240323.3240372, equations 2 to 7 with
     smoothing .01. Differs: relevance is the score scaled to [0, 1] within the candidates; every liked item of the history
     counts the same; greedy as in the paper, vectorised over users. An item changes the divergence in its own categories
-    only, so a candidate costs as many logarithms as it has categories. A user without a history keeps the list.
+    only, so a candidate costs as many logarithms as it has categories. A user without a history keeps the list. Items
+    without categories serve no interest, as in the metric: what they could borrow from others is a mixture of everything, which
+    greedy calibration would take for the perfect item.
     Shapes: items (B, C) -> columns (B, k). Cost: k · B · C · categories of an item logarithms.
     """
 
@@ -36,11 +37,18 @@ class Calibrated(Reranker):
             0.5, ge=0.0, le=1.0, tune=(0.0, 1.0, "linear"), label="Calibration", help="0 keeps the list; 1 looks at the mix alone."
         )
 
+    @classmethod
+    def notes(cls, shelf: Shelf) -> list[str]:
+        if not shelf.n_without:
+            return super().notes(shelf)
+        what = "1 item has no category and serves" if shelf.n_without == 1 else f"{shelf.n_without:,} items have no category and serve"
+        return [f"{what} none of a user's interests, so the more calibrated a list is, the fewer of them it holds."]
+
     def _select(self, items: np.ndarray, relevance: np.ndarray, k: int, shelf: Shelf, histories: Histories) -> np.ndarray:
-        strength, width = np.float32(self.params.strength), min(k, items.shape[1])
+        strength, width, shares = np.float32(self.params.strength), min(k, items.shape[1]), shelf.catalog.shares
         chosen = np.full((len(items), width), -1, dtype=np.int64)
-        rows, candidates = np.arange(len(items)), CandidateRows(sparse.csr_matrix(shelf.groups), items, keep_sparse=True)
-        taste = tastes(histories, shelf)
+        rows, candidates = np.arange(len(items)), CandidateRows(shares, items, keep_sparse=True)
+        taste = tastes(histories, shelf, shares)
         floor, sums = np.float32(SMOOTHING) * taste, np.zeros_like(taste)
         own_taste, own_floor = taste.reshape(-1)[candidates.places], floor.reshape(-1)[candidates.places]  # of every entry
         share = np.float32(1 - SMOOTHING) * candidates.rows.data

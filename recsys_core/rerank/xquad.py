@@ -41,7 +41,7 @@ class XQuAD(Reranker):
         strength, width = np.float32(self.params.strength), min(k, items.shape[1])
         chosen = np.full((len(items), width), -1, dtype=np.int64)
         rows, candidates = np.arange(len(items)), CandidateRows(shelf.groups, items)
-        wanting = tastes(histories, shelf)  # (B, G): what of the taste the list does not serve yet
+        wanting = tastes(histories, shelf, shelf.groups)  # (B, G): what of the taste the list does not serve yet
         unknown = ~wanting.any(axis=1)
         wanting[unknown] = 1 / wanting.shape[1]
         served = candidates.times(wanting)

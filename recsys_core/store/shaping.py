@@ -53,7 +53,7 @@ class Shaping:
         short = (
             ["Rules are kept even where that leaves a list short, so the file may have fewer rows."] if self.reranker.may_shorten else []
         )
-        return [said, *short, *(self.shelf.notes if self.reranker.uses_similarity else [])]
+        return [said, *short, *self.reranker.notes(self.shelf)]
 
     def lists(self, users: np.ndarray, scores: np.ndarray, k: int, histories: Histories) -> TopK:
         """users: (B,) codes; scores: float (B, I), -inf for what may not appear; histories: of the same users."""

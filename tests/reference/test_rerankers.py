@@ -13,8 +13,10 @@ from scipy import sparse
 
 from recsys_core.data.dataset import Dataset
 from recsys_core.data.histories import Histories
+from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
 from recsys_core.data.topk import TopK
+from recsys_core.metrics import evaluate
 from recsys_core.rerank import dpp as dpp_module
 from recsys_core.rerank._base import Shelf, scaled
 from recsys_core.rerank._rows import CandidateRows
@@ -265,6 +267,24 @@ def test_lists_by_wide_tables_are_those_by_dense_ones(method, given, monkeypatch
     wide = method(strength=0.4).rerank(given, K, shelf)
     monkeypatch.setattr("recsys_core.rerank._rows.DENSE_COLUMNS", 10_000)
     np.testing.assert_array_equal(wide.items, method(strength=0.4).rerank(given, K, shelf).items)
+
+
+def test_calibration_reaches_its_aim_where_many_items_have_no_category():
+    """A third of the items has none. What they would borrow looks like everybody's taste; the metric leaves them out."""
+    whole, rng = shelf_of(), np.random.default_rng(9)
+    genres = whole.item_table["genres"].where(rng.random(N_ITEMS) > 0.35, None)
+    shelf = Shelf(replace(whole.train, item_table=whole.item_table.assign(genres=genres)))
+    items = np.stack([rng.permutation(N_ITEMS) for _ in range(N_USERS)]).astype(np.int32)
+    deep = TopK(np.arange(N_USERS, dtype=np.int32), items, np.tile(np.arange(N_ITEMS, 0, -1, dtype=np.float32), (N_USERS, 1)))
+    everything = Holdout(whole.train)
+
+    def miscalibration(top):
+        return evaluate(top, everything, shelf.catalog, [K], metrics=["miscalibration"]).per_user.iloc[:, 0].mean()
+
+    curve = [miscalibration(Calibrated(strength=s).rerank(deep, K, shelf)) for s in (0.0, 0.3, 0.6, 1.0)]
+    assert (np.diff(curve) < 0).all() and curve[-1] < 0.1, curve
+    assert "serve none of a user's interests" in Calibrated.notes(shelf)[0] and "count as like" in XQuAD.notes(shelf)[0]
+    assert Calibrated.notes(whole) == [] and PopularityDiscount.notes(shelf) == []
 
 
 def test_users_without_a_past_keep_their_lists_under_calibration(shelf, given):

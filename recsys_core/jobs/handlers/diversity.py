@@ -31,7 +31,9 @@ class Diversity(Handler):
         shelf, holdout = Shelf(all_training(workspace, run, ctx)), run.holdout()
         points = tradeoff(candidates, holdout, shelf, spec.method, spec.params, spec.strengths, spec.k, ctx=ctx.part("Curve", 0.3, 1.0))
         method = registry.get("reranker", spec.method)
-        notes = list(shelf.notes) if method.uses_similarity or method.aim == "intra_list_diversity" else []
+        notes = list(method.notes(shelf))
+        if not notes and not shelf.has_categories and method.aim == "intra_list_diversity":  # it is judged by likeness all the same
+            notes = list(shelf.notes)
         if run.manifest.get("n_folds", 1) > 1:
             notes.append("These are the lists of the first fold; the result's own figures are pooled over all.")
         result = spec.model_dump(mode="json") | {
