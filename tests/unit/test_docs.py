@@ -15,8 +15,13 @@ import pytest
 from recsys_core import docs, registry
 from recsys_core.data.dataset import from_frame
 from recsys_core.data.histories import Histories
+from recsys_core.data.holdout import Holdout
+from recsys_core.data.topk import TopK
+from recsys_core.metrics import Catalog, evaluate
+from recsys_core.rerank._base import Shelf
 from recsys_core.testing.deep_contract import DeepContract
 from recsys_core.testing.model_contract import ModelContract
+from recsys_core.testing.reranker_contract import RerankerContract
 
 REPO = Path(__file__).resolve().parents[2]
 PAGES = [REPO / "README.md", REPO / "sample_data" / "README.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").rglob("*.md"))]
@@ -90,11 +95,12 @@ def test_models_and_splits_in_the_commands_of_the_readme_exist():
             registry.get("splitter", given["--split"])
 
 
-# ---- the sample models of docs/add-a-model.md ------------------------------------------------------
-def load_sample_model(name: str) -> type:
+# ---- the samples of docs/add-a-model.md ------------------------------------------------------------
+def load_sample(name: str) -> type:
     """A class in the page's code blocks, its block as a module of its own."""
     (code,) = (block for block in code_blocks(REPO / "docs" / "add-a-model.md", "python") if f"class {name}(" in block)
-    module = types.ModuleType(f"sample_{name.lower()}")
+    [key] = re.findall(r'^    key = "(\w+)"$', code, re.MULTILINE)
+    module = types.ModuleType(f"sample.{key}")  # as a file of its own, named after its key
     sys.modules[module.__name__] = module  # where postponed annotations are looked up
     exec(compile(code, "docs/add-a-model.md", "exec"), module.__dict__)
     return getattr(module, name)
@@ -103,23 +109,26 @@ def load_sample_model(name: str) -> type:
 class KnownMeanwhile:
     """The sample is registered while its battery runs."""
 
+    kind = "model"
+
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def known(cls):
-        yield registry.register("model", cls.model)
-        registry.unregister("model", cls.model.key)
+        sample = getattr(cls, cls.kind)
+        yield registry.register(cls.kind, sample)
+        registry.unregister(cls.kind, sample.key)
 
 
 class TestSampleNetwork(KnownMeanwhile, DeepContract):
     """The network of the page passes the battery of networks."""
 
-    model = load_sample_model("Bottleneck")
+    model = load_sample("Bottleneck")
 
 
 class TestSampleModel(KnownMeanwhile, ModelContract):
     """It passes the battery every model passes."""
 
-    model = load_sample_model("Association")
+    model = load_sample("Association")
 
     def test_gives_the_worked_numbers(self):
         """Three people took a, two of them also b, one also c: weights 2 / (3 + 1) and 1 / (3 + 1)."""
@@ -130,3 +139,39 @@ class TestSampleModel(KnownMeanwhile, ModelContract):
         np.testing.assert_allclose(top.scores[0, :2], [2 / 4, 1 / 4])
         why = model.explain(1, history=Histories.from_lists([[0]]))
         assert why.refs == (0,) and why.total == pytest.approx(0.5)
+
+
+class TestSampleFusion(KnownMeanwhile, ModelContract):
+    """The fusion of the page passes the battery of models, which saves it, loads it and asks it for reasons."""
+
+    model = load_sample("LoudestVoice")
+    params = {"models": ["ease", "item_knn"]}
+
+
+class TestSampleReranker(KnownMeanwhile, RerankerContract):
+    """It passes the battery every re-ranker passes."""
+
+    kind = "reranker"
+    reranker = load_sample("RarityByPlace")
+
+    def test_gives_the_worked_numbers(self):
+        """Item 0 was had by four, item 1 by two, item 2 by one: full strength turns the list round, none leaves it."""
+        pairs = [(str(user), item) for item, n in (("a", 4), ("b", 2), ("c", 1)) for user in range(n)]
+        shelf = Shelf(from_frame(pd.DataFrame(pairs, columns=["user", "item"])))
+        top = TopK(np.array([3]), np.array([[0, 1, 2, -1]], np.int32), np.array([[3, 2, 1, np.nan]], np.float32))
+        for strength, expected in ((0, [0, 1, 2, -1]), (0.4, [0, 1, 2, -1]), (0.6, [2, 1, 0, -1])):
+            assert self.reranker(strength=strength).rerank(top, 4, shelf).items[0].tolist() == expected
+
+
+def test_the_sample_metric_is_measured_with_its_interval():
+    metric = load_sample("Fill")
+    registry.register("metric", metric)
+    try:
+        data = from_frame(pd.DataFrame([(u, i) for u in "ab" for i in "xyz"], columns=["user", "item"]))
+        top = TopK(np.array([0, 1]), np.array([[0, 1], [2, -1]], np.int32), np.ones((2, 2), np.float32))
+        measured = evaluate(top, Holdout(data), Catalog.from_dataset(data), (1, 2), metrics=["fill"])
+        assert measured.per_user["fill@2"].tolist() == [1.0, 0.5] and measured.means()["fill@1"] == 1.0
+        low, high = measured.intervals()["fill@2"]
+        assert 0.5 <= low <= 0.75 <= high <= 1.0
+    finally:
+        registry.unregister("metric", metric.key)
