@@ -53,7 +53,7 @@ def curve_card(run: Any, of: Bench, choice: Choice, points: Sequence[Mapping[str
             alt=f"{metric_label(choice.accuracy)} against {metric_label(choice.other)}, a point a strength",
             note="Bars: 95 % interval of each mean. The sentence compares the same users with and without, so its interval is narrower.",
         )
-        for note in _notes(run, of):
+        for note in _notes(run, of, choice.method):
             st.caption(f":material/info: {md(note)}")
 
 
@@ -93,8 +93,8 @@ def _under_way(job_id: str) -> bool:
         return False
 
 
-def _notes(run: Any, of: Bench) -> list[str]:
-    notes = of.shelf.notes or [f"How alike two items are is judged by {of.shelf.similarity}."]
+def _notes(run: Any, of: Bench, method: Any) -> list[str]:
+    notes = method.notes(of.shelf) or [f"How alike two items are is judged by {of.shelf.similarity}."]
     if run.folds:
         notes = [*notes, "This result was judged in several folds; the lists shaped here are those of the first."]
     return notes
