@@ -16,12 +16,14 @@ import numpy as np
 import streamlit as st
 
 from recsys_core import registry
+from recsys_core.context import QUIET
 from recsys_core.data.histories import Histories
 from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
 from recsys_core.data.topk import TopK
 from recsys_core.errors import NotFound
 from recsys_core.evaluation.tradeoff import STRENGTHS, histories_of, restricted, shaped, tradeoff
+from recsys_core.jobs.candidates import all_training
 from recsys_core.jobs.diversity_spec import DiversitySpec
 from recsys_core.rerank._base import Shelf
 
@@ -114,9 +116,10 @@ def _version(run: Any) -> int:
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the lists …")
 def _bench(folder: str, run_id: str, version: int) -> Bench:
-    run = state._workspace(folder).run(run_id)
+    workspace = state._workspace(folder)
+    run = workspace.run(run_id)
     try:
-        candidates, holdout, shelf = run.candidates(), run.holdout(), Shelf(run.training())
+        candidates, holdout, shelf = run.candidates(), run.holdout(), Shelf(all_training(workspace, run, QUIET))
     except FileNotFoundError:
         raise NotFound(f"The result '{run.name}' kept no lists that could be shaped.", "Train it again, or choose another.") from None
     known = candidates.take(np.flatnonzero(np.isin(candidates.users, holdout.users)))

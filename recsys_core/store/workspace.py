@@ -212,13 +212,13 @@ class Workspace:
 
     # ---- any of them -----------------------------------------------------------------------------
     def find(self, id_or_name: str) -> Entry:
-        """A dataset, run or export by id or name."""
+        """A dataset, run, export, study or analysis by id or name."""
         for kind in KINDS:
             try:
                 return self._find(kind, id_or_name)
             except NotFound:
                 continue
-        raise NotFound(f"There is no dataset, run or export '{id_or_name}'.")
+        raise NotFound(f"There is no dataset, run, export, study or analysis '{id_or_name}'.")
 
     def rename(self, id_or_name: str, name: str) -> str:
         """Give another name; returns it as stored (made unique among its kind)."""
