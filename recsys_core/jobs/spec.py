@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from .. import params as params_module
 from .. import registry
 from ..errors import ParamError
+
+if TYPE_CHECKING:
+    from ..store.workspace import Workspace
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "interrupted")
@@ -94,11 +97,15 @@ class TrainSpec(BaseModel):
         model = registry.get("model", self.model)
         return params_module.build(model.Params, self.params, owner=model.label)
 
-    @property
-    def part_runs(self) -> list[str]:
-        """Ids of the trained runs that a fusion is asked to combine."""
-        parts = getattr(self.model_params(), "models", [])
-        return [str(part).removeprefix("run:") for part in parts if str(part).startswith("run:")]
+    def in_ids(self, workspace: Workspace) -> TrainSpec:
+        """With ids in place of the names of the dataset and of the runs a fusion combines. Raises NotFound for what is not there."""
+        spec, models = self.model_copy(update={"dataset": workspace.dataset(self.dataset).id}), self.params.get("models")
+        named = [m for m in models if str(m).startswith("run:")] if isinstance(models, list) else []
+        if not named:
+            return spec
+        ids = {name: f"run:{workspace.run(name.removeprefix('run:')).id}" for name in named}
+        other = {name: ids[value] for name, value in self.params.items() if isinstance(value, str) and value in ids}
+        return spec.model_copy(update={"params": self.params | other | {"models": [ids.get(m, m) for m in models]}})
 
     def splitter(self) -> Any:
         """The rule with its parameters."""

@@ -66,12 +66,10 @@ class Trained:
 
 def train_in_workspace(workspace: Workspace, spec: TrainSpec, ctx: RunContext) -> RunEntry:
     """Train a spec on a dataset of the workspace, unless its run is there."""
-    spec = spec.model_copy(update={"dataset": workspace.dataset(spec.dataset).id})
+    spec = spec.in_ids(workspace)  # what is not there is told of before anything is trained
     if workspace.has_run(spec.run_id):
         return workspace.run(spec.run_id)
     ctx = replace(ctx, seed=spec.seed, load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
-    for part in spec.part_runs:
-        workspace.run(part)  # one that is not there is told of now, not when the others have been trained
     ctx.report("Reading the data", 0.0)
     source = _source(workspace, spec)
     with staged_folder(workspace.run_folder(spec.run_id)) as folder:

@@ -58,8 +58,8 @@ def tune_in_workspace(workspace: Workspace, spec: TuneSpec, ctx: RunContext) -> 
 
 
 def resolved(workspace: Workspace, spec: TuneSpec) -> TuneSpec:
-    """With the dataset's id in place of its name: what the study's own id is made of."""
-    return spec.model_copy(update={"train": spec.train.model_copy(update={"dataset": workspace.dataset(spec.train.dataset).id})})
+    """With ids in place of the names of the dataset and of runs: what the study's own id is made of."""
+    return spec.model_copy(update={"train": spec.train.in_ids(workspace)})
 
 
 def prepare(workspace: Workspace, spec: TuneSpec, ctx: RunContext) -> tuple[Any, Space, list[str]]:
@@ -68,8 +68,7 @@ def prepare(workspace: Workspace, spec: TuneSpec, ctx: RunContext) -> tuple[Any,
 
     model = registry.get("model", spec.train.model)
     objectives = tuple(map(objective_of, spec.objectives))
-    for part in spec.train.part_runs:
-        workspace.run(part)
+    spec.train.model_params()
     source = _source(workspace, spec.train)
     fold = next(iter(source.folds(ctx)))
     part, validation = fold.validation()

@@ -155,6 +155,15 @@ def test_a_search_over_a_fusion_whose_run_is_gone_is_refused_before_it_begins(wo
     assert not workspace.studies()
 
 
+def test_runs_to_combine_may_be_named_and_are_known_by_id(workspace):
+    ctx = RunContext(threads=1)
+    one = train_in_workspace(workspace, asked().train.model_copy(update={"model": "popular", "params": {}, "name": "My run"}), ctx)
+    params = {"models": ["ease", "run:my run"], "order_by": "run:my run", "candidates": 5, "measure": False}
+    fused = train_in_workspace(workspace, asked().train.model_copy(update={"model": "cascade", "params": params}), ctx)
+    assert fused.spec["params"]["models"] == ["ease", f"run:{one.id}"] and fused.spec["params"]["order_by"] == f"run:{one.id}"
+    assert workspace.dependents(one.id) == [f"run '{fused.name}'"], "it cannot be deleted from under the fusion"
+
+
 def test_one_study_is_worked_on_once(workspace):
     from filelock import FileLock
 
