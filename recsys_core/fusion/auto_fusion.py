@@ -31,7 +31,8 @@ DEPTH = 60  # how many items of each part may enter a held-out user's list
 class AutoFusion(FusedModel):
     """Tries the models this dataset's size and fields allow, drops what does not help, weighs the rest.
 
-    Held-out users are parted: some say when networks stop, the others choose among the parts.
+    Held-out users are parted: some say when networks stop, the others choose among the parts. Runs that are networks have stopped
+    already, on all of these users, which is a little kind to them.
     Every part is fitted on an earlier part of train while there is time to fit it and what is kept once more on all of train;
     then forward selection on many halves of the held-out users says which parts stay and how much each counts
     (`_selection.choose`). Scores are added as in a weighted fusion. Time decides only which models are tried: with enough of it
