@@ -10,6 +10,7 @@ from scipy import sparse
 from ..context import RunContext
 from ..data.topk import top_k
 from ..metrics._lists import discounts
+from ._candidates import union_of_tops
 
 KEEP_BEST = 8  # the learnt weights are the mean of the best few: one winner would be picked by luck
 
@@ -58,15 +59,8 @@ def collect(part_scores: list[np.ndarray], seen: sparse.csr_matrix, relevant: sp
 
     part_scores: P arrays (V, I), normalised. Memory: some copies of V × I, so V is a block; what is kept is V × depth × P.
     """
-    n_users, n_items = part_scores[0].shape
     hidden = seen.toarray().astype(bool)
-    tops = [top_k(np.where(hidden, -np.inf, scores), min(depth, n_items))[0] for scores in part_scores]
-    items = np.sort(np.concatenate(tops, axis=1), axis=1)
-    items[:, 1:][items[:, 1:] == items[:, :-1]] = -1
-    items = -np.sort(-items, axis=1)[:, : max(1, int((items >= 0).sum(axis=1).max(initial=1)))]
-    items = np.where(items >= 0, items, np.iinfo(np.int32).max)
-    items.sort(axis=1)  # ascending codes, so that ties go to the lower code as everywhere else
-    items = np.where(items == np.iinfo(np.int32).max, -1, items)
+    items = union_of_tops(part_scores, hidden, depth)  # ascending codes, so that ties go to the lower code as everywhere else
     at = np.maximum(items, 0)
     truth = relevant.toarray().astype(bool)
     sizes = np.minimum(truth.sum(axis=1), k)
