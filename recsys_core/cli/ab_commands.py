@@ -10,6 +10,10 @@ import typer
 
 from .output import JSON_OPTION, ProgressLine, print_json, print_table, say
 
+FILE = typer.Argument(..., help="Result file: who, which group, outcomes; any CSV, TSV or Parquet.")
+OUTCOMES = typer.Option([], "--outcome", help="Column of an outcome; may be repeated.")
+KINDS = typer.Option([], "--kind", help="noise, attack or loss; may be repeated. Default: all.")
+
 ab = typer.Typer(help="A/B tests: how many users, what came out, two recommenders in one list.", no_args_is_help=True)
 
 
@@ -38,10 +42,10 @@ def plan(
 
 @ab.command("read")
 def read(
-    file: Path = typer.Argument(..., help="Result file: who, which group, outcomes; any CSV, TSV or Parquet."),
+    file: Path = FILE,
     user: str | None = typer.Option(None, "--user", help="Column of the user; found out when not given, as the others."),
     variant: str | None = typer.Option(None, "--variant", help="Column of the group."),
-    outcomes: list[str] = typer.Option([], "--outcome", help="Column of an outcome; may be repeated."),
+    outcomes: list[str] = OUTCOMES,
     before: str | None = typer.Option(None, "--before", help="Column with a value from before the test (CUPED)."),
     control: str | None = typer.Option(None, "--control", help="The group the others are compared with."),
     json: bool = JSON_OPTION,
@@ -107,7 +111,7 @@ def interleave_runs(
 
 def robustness(
     run: str = typer.Argument(..., help="A run of the workspace, by name or id."),
-    kinds: list[str] = typer.Option([], "--kind", help="noise, attack or loss; may be repeated. Default: all."),
+    kinds: list[str] = KINDS,
     k: int = typer.Option(10, "--k", help="Length of the lists."),
     json: bool = JSON_OPTION,
 ) -> None:
