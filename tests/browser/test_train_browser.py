@@ -95,7 +95,7 @@ def test_choose_train_refresh_and_read_the_leaderboard(app, page, sample) -> Non
     app.open(again, link.removeprefix(app.url))
     expect(again.get_by_text("has the highest NDCG@10")).to_be_visible()
     with page.expect_download() as download:
-        page.locator(".st-key-download-table button").click()
+        page.get_by_role("button", name="Download as CSV", exact=True).click()
     assert download.value.suggested_filename == "comparison.csv"
 
 
