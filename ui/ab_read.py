@@ -81,7 +81,7 @@ def _experiment(frame: pd.DataFrame, **chosen: Any) -> Experiment:
 def _split(found: Experiment) -> None:
     with st.container(border=True, key="ab-split"):
         st.subheader("Is the split sound?", anchor=False)
-        metric_row({f"Users in '{name}'": f"{n:,}" for name, n in found.sizes.items()})
+        metric_row({f"Users in '{md(name, 40)}'": f"{n:,}" for name, n in found.sizes.items()})
         with st.expander("The groups were not meant to be equal", icon=":material/percent:"), st.grid(4, min_column_width=140):
             shares = {
                 name: st.number_input(
@@ -137,7 +137,7 @@ def _verdicts(effects: list[Effect], found: Experiment) -> None:
         if cut:
             st.caption(
                 f":material/compress: The value from before the test explains up to {100 * max(cut):.0f} % of how users differ; "
-                "taking it out makes the intervals narrower (CUPED)."
+                "taking it out makes the intervals narrower (CUPED), and the difference is what is left between the means without it."
             )
 
 
@@ -167,4 +167,5 @@ def _by_day(found: Experiment, level: float) -> None:
         warnings_box([running.warning()] if running.warning() else [])
         fig = interval_charts.band(running.days, running.difference, running.low, running.high, "Day", f"Difference in {outcome} so far")
         note = "As it would have read at the end of each day. Early intervals wander; only the last one, at the planned end, counts."
+        note += " The value from before the test is not taken out here." if found.has_former else ""
         charts.show(fig, "How did the difference settle?", key="ab-days-chart", note=note)

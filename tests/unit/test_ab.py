@@ -148,7 +148,7 @@ def test_rows_are_added_up_and_nothing_is_lost_in_silence():
     found = experiment(frame, user="user", variant="variant", outcomes=["clicks"])
     assert found.users["clicks"].to_dict() == {"a": 3, "b": 0, "d": 0, "e": 3} and found.control == "A"
     said = " ".join(found.notes)
-    assert "1 users were in more than one group" in said and "1 rows have no user" in said and "'oops'" in said and "added up" in said
+    assert "1 user was in more than one group" in said and "1 row has no user" in said and "'oops'" in said and "added up" in said
     for wrong in ({"outcomes": []}, {"outcomes": ["nope"]}, {"outcomes": ["clicks"], "control": "Z"}):
         with pytest.raises(DataError):
             experiment(frame, user="user", variant="variant", **wrong)

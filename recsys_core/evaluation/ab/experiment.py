@@ -61,6 +61,9 @@ def guess_roles(frame: pd.DataFrame) -> dict[str, list[str] | str | None]:
         taken.update(named[:1])
     if found["variant"] is None:  # a column of words; yes and no are rather an outcome
         words = sorted((c for c in few if c not in taken and c not in dated and not _is_number(start[c])), key=lambda c: c in numeric)
+        named = [c for c in frame.columns if c not in taken and re.search(_NAMES["variant"], str(c).strip().lower())]
+        if named and (not words or words[0] in numeric):  # too few or too many groups: better refused than an outcome taken for groups
+            words = named
         found["variant"] = words[0] if words else None
         taken.update(words[:1])
     found["outcomes"] = [c for c in numeric if c not in taken and c not in dated]
@@ -104,12 +107,20 @@ def experiment(
         rows["day"] = _days(frame[time], time, notes)
     blank = rows["user"].isna() | rows["variant"].isna()
     if blank.any():
-        notes.append(f"{int(blank.sum()):,} rows have no user or no group; they are left out.")
+        n = int(blank.sum())
+        notes.append(
+            "1 row has no user or no group; it is left out." if n == 1 else f"{n:,} rows have no user or no group; they are left out."
+        )
         rows = rows[~blank]
     groups = rows.groupby("user")["variant"].nunique()
     both = groups.index[groups > 1]
     if len(both):
-        notes.append(f"{len(both):,} users were in more than one group; they are left out.")
+        n = len(both)
+        notes.append(
+            "1 user was in more than one group and is left out."
+            if n == 1
+            else f"{n:,} users were in more than one group; they are left out."
+        )
         rows = rows[~rows["user"].isin(both)]
     how = {"variant": "first"} | dict.fromkeys(outcomes, "sum")
     how |= ({FORMER: "mean"} if before else {}) | ({"day": "min"} if time else {})
@@ -137,7 +148,7 @@ def _numbers(column: pd.Series, name: str, notes: list[str], *, empty: float) ->
     if bad.sum() > 0.5 * given.notna().sum():
         raise DataError(f"The column '{name}' must hold numbers; it holds '{given[bad].iloc[0]}'.", "Choose another outcome.")
     if bad.any():
-        notes.append(f"{int(bad.sum()):,} values of '{name}' are no numbers (such as '{given[bad].iloc[0]}'); they count as empty.")
+        notes.append(f"Not a number in '{name}': {int(bad.sum()):,} of its values (such as '{given[bad].iloc[0]}'); they count as empty.")
     return np.where(np.isfinite(values), values, empty)
 
 

@@ -52,7 +52,8 @@ class Effect:
     def sentence(self) -> str:
         """The verdict in plain words."""
         factor, unit = (100, " percentage points") if self.is_rate else (1, "")
-        amount = f"{factor * self.difference:+.3g}{unit} ({factor * self.low:.3g} to {factor * self.high:.3g}"
+        plus = "+" if self.difference > 0 else ""
+        amount = f"{plus}{_plain(factor * self.difference)}{unit} ({_plain(factor * self.low)} to {_plain(factor * self.high)}"
         percent = f", {100 * self.relative[0]:+.1f} %" if np.isfinite(self.relative[0]) else ""
         how = f"{amount}, {100 * self.level:g} % interval{percent})"
         if not self.clear:
@@ -61,6 +62,13 @@ class Effect:
             return f"No clear difference in '{self.outcome}' between '{self.variant}' and '{self.control}': {how}{why}."
         word = "raises" if self.difference > 0 else "lowers"
         return f"'{self.variant}' {word} '{self.outcome}' against '{self.control}': {how}."
+
+
+def _plain(value: float) -> str:
+    """Three digits that count, without exponents: 0.484, -0.000067, 12,300."""
+    if not np.isfinite(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return np.format_float_positional(value, precision=3, unique=False, fractional=False, trim="-")
 
 
 def readout(found: Experiment, *, level: float = 0.95, cuped: bool | None = None) -> list[Effect]:

@@ -13,6 +13,11 @@ from .experiment import FORMER, Experiment
 BROKEN = 0.001  # a split this unlikely is a bug, not chance (Fabijan et al., KDD 2019)
 
 
+def _p(value: float) -> str:
+    """A small p-value in words that are true of it: never "p 0"."""
+    return f"p {value:.1g}" if value >= 0.0001 else "p below 0.0001"
+
+
 @dataclass(frozen=True)
 class SampleRatio:
     """observed, expected: users by variant. p_value: of the χ² test that the split is as planned."""
@@ -31,7 +36,7 @@ class SampleRatio:
         name = max(self.observed, key=lambda v: abs(self.observed[v] - self.expected[v]) / self.expected[v])
         return (
             f"The groups are not as large as planned: '{name}' has {self.observed[name]:,} users where {self.expected[name]:,.0f} were "
-            f"expected (p {self.p_value:.1g}). Something loses or adds users on the way; find it before reading the result."
+            f"expected ({_p(self.p_value)}). Something loses or adds users on the way; find it before reading the result."
         )
 
 
@@ -60,7 +65,7 @@ def former_differs(found: Experiment) -> str:
     if len(parts) < 2 or any(np.ptp(part) == 0 for part in parts) or (p := float(f_oneway(*parts).pvalue)) >= BROKEN:
         return ""
     return (
-        f"The groups differ in the value from before the test already (p {p:.1g}). Either users were not drawn by lot, or the value was "
+        f"The groups differ in the value from before the test already ({_p(p)}). Either users were not drawn by lot, or the value was "
         "measured after the start; taking it out (CUPED) can then hide or make a difference. Leave that column out, or find the reason."
     )
 
@@ -95,6 +100,11 @@ class Looks:
             )
         clear = self.p_value < 1 - self.level
         if clear.any() and not clear[int(clear.argmax()) :].all():
+            if clear[-1]:
+                return (
+                    f"The result looked clear on {self.n_clear} of {len(clear)} days, but not on all since the first of them; it is clear "
+                    "on the last. Days in between decide nothing: read it once, at the end that was planned."
+                )
             return (
                 f"The result looked clear on {self.n_clear} of {len(clear)} days, and did not stay so. Had you stopped at the first of "
                 "them, you might have reported chance: read it once, at the end that was planned."
