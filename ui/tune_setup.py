@@ -64,8 +64,9 @@ def _as_before(entry: Any, runs: Sequence[Any]) -> None:
 
 
 def _model(found: Mapping[str, Offer], runs: Sequence[Any]) -> Any:
-    """The recommender; at first that of the newest result."""
-    newest = next((run.model_key for run in runs if run.model_key in found and rows_known(run.model_key)), "ease")
+    """The recommender; at first that of the newest result that is no fusion: there is more to find in the settings of one model."""
+    keys = [run.model_key for run in runs if run.model_key in found and rows_known(run.model_key)]
+    newest = next((key for key in keys if found[key].family != "Fused"), keys[0] if keys else "ease")
     key = "tune-model"
     if st.session_state.get(key) not in found:
         st.session_state[key] = newest if newest in found else next(iter(found))
