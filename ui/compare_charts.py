@@ -15,7 +15,7 @@ from .text import short
 
 NAME_LENGTH = 34
 MARKERS = 10  # along one line; they tell lines apart without colour
-ACRONYM = re.compile(r"^[^()]+ \(([^\s()]+)\)")  # "Self-attention over the sequence (SASRec)"
+ACRONYM = re.compile(r"^[^()]+ \(([^\s()]*[A-Z][^\s()]*)\)")  # "Self-attention over the sequence (SASRec)", not "… (2)"
 LABELLED = 8  # points of a scatter that are named beside them; beyond, only those on the front
 
 

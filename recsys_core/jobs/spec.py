@@ -167,7 +167,9 @@ def _told(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return name if value else f"no {name}"
     if isinstance(value, list):
-        return f"{name} {'+'.join(map(str, value))}"
+        runs = sum(str(v).startswith("run:") for v in value)  # ids tell a reader nothing
+        rest = [str(v) for v in value if not str(v).startswith("run:")]
+        return f"{name} {'+'.join([*rest, *([f'{runs} trained before'] if runs else [])])}"
     return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 

@@ -442,3 +442,8 @@ def test_reasons():
 )
 def test_a_title_is_never_cut_within_a_word(params, title):
     assert TrainSpec.make(dataset="d", model="sasrec", params=params).title == title
+
+
+def test_a_title_names_no_run_by_its_id():
+    spec = TrainSpec.make(dataset="d", model="average", params={"models": ["ease", "run:429fa0f8281aa3cd", "run:1d8f83c110448448"]})
+    assert spec.title.endswith("(models ease+2 trained before)")
