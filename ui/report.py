@@ -28,6 +28,7 @@ from .report_charts import charts_of
 from .text import day, number, score
 
 TEMPLATE = Path(__file__).with_name("report.html")
+BESIDE = ("recall", "hit_rate", "coverage", "intra_list_diversity")  # measures beside the one that decides: more do not fit a page
 N_LISTS, N_SHOWN = 3, 10  # recommenders and items of the lists of example users
 
 
@@ -82,7 +83,9 @@ def _table(runs: Sequence[Any], name: str, baseline: Any, found: dict[str, Any])
     frame = leaderboard(runs, name, baseline, found)
     label = metric_label(name)
     shown = {"name": "Recommender", "value": label, "interval": "95 % interval", "difference_interval": f"Against {baseline.name}"}
-    shown |= {"verdict": "Verdict"} | {column: metric_label(column) for column in frame.columns if "@" in column}
+    shown |= {"verdict": "Verdict"} | {
+        column: metric_label(column) for column in frame.columns if column.partition("@")[0] in BESIDE and "@" in column
+    }
     shown |= {"fit": "Training (s)", "memory": "Memory"}
     kept = {column: title for column, title in shown.items() if column in frame.columns and frame[column].notna().any()}
     return list(kept.values()), [[_cell(column, row[column]) for column in kept] for _, row in frame.iterrows()]
@@ -146,7 +149,9 @@ def _examples(group: Group, runs: Sequence[Any], entry: Any) -> list[dict[str, A
 def _settings(run: Any) -> str:
     asked = run.spec.get("params") or {}
     resolved = {key: value for key, value in run.resolved.items() if not isinstance(value, dict | list)}
-    chosen = [f"{key} {value}" for key, value in asked.items() if value is not None and not isinstance(value, dict)]
+    parts = [f"{part['label']} {100 * part['weight']:.0f} %" for part in run.findings.get("parts", [])]
+    chosen = [f"made of {', '.join(parts)}"] if parts else []
+    chosen += [f"{key} {value}" for key, value in asked.items() if value is not None and not isinstance(value, dict | list)]
     rest = [f"{key} {value}" for key, value in resolved.items() if value is not None and key not in asked]
     return f"{run.manifest.get('label', run.model_key)}; seed {run.spec.get('seed')}. {', '.join(chosen + rest)}"
 

@@ -11,7 +11,6 @@ import plotly.graph_objects as go
 from recsys_core.evaluation import metric_label, pareto_front
 
 from . import compare_charts, interval_charts
-from .charts import plain
 from .compare_data import Group, curve_of, figure_of, higher_is_better, metrics_of
 from .compare_groups import by_user_group
 
@@ -22,7 +21,7 @@ AGAINST = ("intra_list_diversity", "coverage", "novelty")
 def charts_of(group: Group, runs: Sequence[Any], name: str, baseline: Any, found: dict[str, Any]) -> list[dict[str, str]]:
     """{"title", "html", "note"}: accuracy, differences, list length, diversity, activity; each where there are figures for it."""
     looks = compare_charts.looks({run.id: run.name for run in runs}, {run.id: group.position(run.id) for run in group.runs})
-    drawn = [_accuracy(runs, name), _differences(runs, name, baseline, found), _lengths(group, runs, name, looks)]
+    drawn = [_accuracy(runs, name, looks), _differences(runs, name, baseline, found, looks), _lengths(group, runs, name, looks)]
     drawn += [_trade_off(runs, name, looks), _activity(group, runs, name, looks)]
     return [chart for chart in drawn if chart is not None]
 
@@ -35,8 +34,8 @@ def _chart(fig: go.Figure, title: str, note: str = "") -> dict[str, str]:
     return {"title": title, "html": html, "note": note}
 
 
-def _accuracy(runs: Sequence[Any], name: str) -> dict[str, str] | None:
-    known = [(plain(run.name), figure_of(run, name)) for run in runs]
+def _accuracy(runs: Sequence[Any], name: str, looks: dict[str, Any]) -> dict[str, str] | None:
+    known = [(looks[run.id].label, figure_of(run, name)) for run in runs]
     known = [(run_name, figure) for run_name, figure in known if np.isfinite(figure).all()]
     if not known:
         return None
@@ -45,8 +44,8 @@ def _accuracy(runs: Sequence[Any], name: str) -> dict[str, str] | None:
     return _chart(fig, "Which recommender is best?", "Lines are 95 % bootstrap intervals over users.")
 
 
-def _differences(runs: Sequence[Any], name: str, baseline: Any, found: dict[str, Any]) -> dict[str, str] | None:
-    known = [(plain(run.name), found[run.id]) for run in runs if run.id in found and found[run.id].mean_a > 0]
+def _differences(runs: Sequence[Any], name: str, baseline: Any, found: dict[str, Any], looks: dict[str, Any]) -> dict[str, str] | None:
+    known = [(looks[run.id].label, found[run.id]) for run in runs if run.id in found and found[run.id].mean_a > 0]
     if not known:
         return None
     low, middle, high = (100 * np.array([getattr(d, part) / d.mean_a for _, d in known]) for part in ("low", "difference", "high"))
