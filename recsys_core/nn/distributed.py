@@ -12,7 +12,10 @@ Source: Li et al. 2020, https://arxiv.org/abs/2006.15704 (one all-reduce a step 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import datetime as dt
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,6 +72,16 @@ def processes() -> tuple[int, int]:
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
+def _leave() -> None:
+    """Let go of the group, together with the others: gloo may abort a process whose partner went while it was still connected."""
+    import torch.distributed as dist
+
+    if dist.get_backend() == "gloo" and getattr(sys, "last_value", None) is None:  # after an error nobody waits for us there
+        with contextlib.suppress(RuntimeError):  # a partner that is gone already is what this waits for
+            dist.monitored_barrier(timeout=dt.timedelta(seconds=5))
+    dist.destroy_process_group()
+
+
 def join(device: torch.device) -> Group:
     """The group this process belongs to, joined when first asked; alone without a launcher."""
     rank, size = processes()
@@ -80,5 +93,5 @@ def join(device: torch.device) -> Group:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave)
     return Group(rank, size)
