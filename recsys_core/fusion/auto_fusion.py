@@ -11,15 +11,15 @@ import numpy as np
 
 from ..context import RunContext
 from ..data.dataset import Dataset, DatasetStats
-from ..data.histories import Histories
 from ..data.holdout import Holdout
 from ..errors import Cancelled, Unsupported, WorkbenchError
 from ..free_memory import available_bytes
 from ..models._base import Cost, Recommender, Source
 from ..models._card import block_bytes
 from ..params import param
-from ._base import LEARN_K, LEARN_USERS, FusedModel
-from ._normalise import Normalisation, normalise, weighted_sum
+from ._base import LEARN_K, LEARN_USERS
+from ._linear import LinearFusion
+from ._normalise import Normalisation, normalise
 from ._parts import RUN, FusionParams
 from ._plan import FAMILIES, Plan, Trial, Watch, plan, words
 from ._selection import HALVES, HEDGE, Choice, choose, stoppers_and_judges
@@ -28,7 +28,7 @@ from ._weights import Candidates, collect
 DEPTH = 60  # how many items of each part may enter a held-out user's list
 
 
-class AutoFusion(FusedModel):
+class AutoFusion(LinearFusion):
     """Tries the models this dataset's size and fields allow, drops what does not help, weighs the rest.
 
     Held-out users are parted: some say when networks stop, the others choose among the parts. Runs that are networks have stopped
@@ -248,17 +248,6 @@ class AutoFusion(FusedModel):
                 }
             )
         self.parts, self.names = [self.parts[n] for n in choice.chosen], [self.names[n] for n in choice.chosen]
-
-    # ---- scoring ---------------------------------------------------------------------------------
-    def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
-        ignore = histories.matrix(self.fitted.n_items).toarray().astype(bool)
-        return weighted_sum(scores, self.part_weights(), self.params.normalization, ignore)
-
-    def _shares(self, scores: list[np.ndarray], history: Histories, item: int) -> tuple[np.ndarray, float, bool, str]:
-        ignore = history.matrix(self.fitted.n_items).toarray().astype(bool)
-        shares = self.part_weights() * np.array([float(normalise(s, self.params.normalization, ignore)[0, item]) for s in scores])
-        said = "Each model's weight times its normalised score for this item; the shares add up to the fused score."
-        return shares, float(shares.sum()), True, said
 
     def cost(self, stats: DatasetStats) -> Cost:
         planned = self._plan(stats, None)

@@ -7,18 +7,18 @@ from typing import Any, Literal
 import numpy as np
 
 from ..context import RunContext
-from ..data.histories import Histories
 from ..data.holdout import Holdout
 from ..errors import ParamError
 from ..models._base import Source
 from ..params import param
-from ._base import LEARN_DEPTH, LEARN_K, FusedModel
-from ._normalise import Normalisation, normalise, weighted_sum
+from ._base import LEARN_DEPTH, LEARN_K
+from ._linear import LinearFusion
+from ._normalise import Normalisation, normalise
 from ._parts import FusionParams
 from ._weights import Candidates, collect, search
 
 
-class Weighted(FusedModel):
+class Weighted(LinearFusion):
     """(λ1·R1 + λ2·R2 + …) / Σλ over the parts' normalised scores.
 
     Source: Fox & Shaw, "Combination of multiple searches", TREC-2 1994 (CombSUM and its weighted form).
@@ -82,18 +82,3 @@ class Weighted(FusedModel):
 
     def refit_params(self) -> Any:
         return super().refit_params().with_(weights=[float(w) for w in self.weights])
-
-    def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
-        ignore = histories.matrix(self.fitted.n_items).toarray().astype(bool)
-        return weighted_sum(scores, self.weights, self.params.normalization, ignore)
-
-    def _shares(self, scores: list[np.ndarray], history: Histories, item: int) -> tuple[np.ndarray, float, bool, str]:
-        ignore = history.matrix(self.fitted.n_items).toarray().astype(bool)
-        each = [float(normalise(s, self.params.normalization, ignore)[0, item]) for s in scores]
-        shares = self.weights * np.array(each)
-        return (
-            shares,
-            shares.sum(),
-            True,
-            "Each model's weight times its normalised score for this item; the shares add up to the fused score.",
-        )
