@@ -18,8 +18,6 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from .text import md
-
 # Okabe-Ito in the order of .streamlit/config.toml, without the yellow that vanishes on white.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F")
 OKABE_ITO_DARK = ("#56B4E9", "#E69F00", "#2BB58A", "#CC79A7", "#F0E442", "#E8743B", "#9A9A9A")
@@ -287,8 +285,3 @@ def heatmap(values: np.ndarray, rows: Sequence[str], columns_: Sequence[str], *,
     )
     fig.update_yaxes(autorange="reversed", showgrid=False)
     return fig
-
-
-def untrusted_title(text: object, limit: int = 60) -> str:
-    """A title or id for use inside a chart title."""
-    return md(text, limit)

@@ -10,7 +10,7 @@ from .. import registry
 from ..errors import ParamError
 from ..evaluation.tradeoff import STRENGTHS, reranker
 from ..rerank._base import DEPTH
-from .spec import JobSpec, _digest, _first_problem
+from .spec import JobSpec, digest, first_problem
 
 
 class DiversitySpec(BaseModel):
@@ -32,7 +32,7 @@ class DiversitySpec(BaseModel):
         try:
             spec = cls(**values)
         except ValidationError as error:
-            raise ParamError(_first_problem(error)) from None
+            raise ParamError(first_problem(error)) from None
         if not 1 <= spec.k <= spec.depth <= 1000:
             raise ParamError(f"The list length k must be from 1 to the depth, and the depth at most 1000; got {spec.k} and {spec.depth}.")
         wrong = [s for s in spec.strengths if not 0 <= s <= 1]
@@ -46,7 +46,7 @@ class DiversitySpec(BaseModel):
 
     @property
     def analysis_id(self) -> str:
-        return _digest({"kind": "diversity"} | self.model_dump(mode="json"))
+        return digest({"kind": "diversity"} | self.model_dump(mode="json"))
 
     def job(self, run_name: str = "") -> JobSpec:
         """The job that works it out; the same question is the same job."""

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .. import registry
 from ..errors import BadInput, ParamError
 from ..evaluation.robustness import DAMAGES, SHARES
-from .spec import JobSpec, _digest, _first_problem
+from .spec import JobSpec, digest, first_problem
 
 
 class RobustnessSpec(BaseModel):
@@ -28,7 +28,7 @@ class RobustnessSpec(BaseModel):
         try:
             spec = cls(**values)
         except ValidationError as error:
-            raise ParamError(_first_problem(error)) from None
+            raise ParamError(first_problem(error)) from None
         unknown = [kind for kind in spec.kinds if kind not in DAMAGES]
         if unknown or not spec.kinds:
             raise ParamError(f"kinds must be some of {', '.join(DAMAGES)}; got {', '.join(unknown) or 'none'}.")
@@ -46,7 +46,7 @@ class RobustnessSpec(BaseModel):
 
     @property
     def analysis_id(self) -> str:
-        return _digest({"kind": "robustness"} | self.model_dump(mode="json"))
+        return digest({"kind": "robustness"} | self.model_dump(mode="json"))
 
     def job(self, run_name: str = "") -> JobSpec:
         """The job that does it; the same question is the same job."""

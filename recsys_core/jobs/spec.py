@@ -85,7 +85,7 @@ class TrainSpec(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            raise ParamError(_first_problem(error)) from None
+            raise ParamError(first_problem(error)) from None
 
     @property
     def length(self) -> int:
@@ -116,12 +116,12 @@ class TrainSpec(BaseModel):
     def split_id(self) -> str:
         """The same for runs that are judged on the same users and items."""
         rule = self.splitter()
-        return _digest({"dataset": self.dataset, "split": self.split, "params": rule.params.model_dump(mode="json"), "seed": self.seed})
+        return digest({"dataset": self.dataset, "split": self.split, "params": rule.params.model_dump(mode="json"), "seed": self.seed})
 
     @property
     def run_id(self) -> str:
         """Content hash, 16 hex. Defaults spelled out and defaults left out give the same id."""
-        return _digest(
+        return digest(
             {
                 "split": self.split_id,
                 "model": self.model,
@@ -159,7 +159,8 @@ def default_threads(parallel: int = 1) -> int:
     return max(1, cores // max(1, parallel))
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Content hash of a JSON value, 16 hex; the order of keys does not matter."""
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -180,7 +181,8 @@ def _listed(told: list[str], room: int) -> str:
     return f"{', '.join(told[:n])}{more}"
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first thing pydantic found wrong, in a sentence: the rule and the value."""
     first = error.errors()[0]
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "value_error":

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from .. import registry
 from ..errors import NotFound, ParamError
 from ..store.findings import StudyEntry
-from .spec import JobSpec, TrainSpec, _digest, _first_problem
+from .spec import JobSpec, TrainSpec, digest, first_problem
 
 Sampler = Literal["tpe", "random", "grid"]
 Pruner = Literal["none", "median", "halving"]
@@ -57,7 +57,7 @@ class TuneSpec(BaseModel):
         try:
             spec = cls(**values)
         except ValidationError as error:
-            raise ParamError(_first_problem(error)) from None
+            raise ParamError(first_problem(error)) from None
         if not spec.n_trials and not spec.minutes:
             raise ParamError("A study needs a budget: n_trials and minutes are both 0.", "Give a number of trials, or minutes.")
         return spec
@@ -65,7 +65,7 @@ class TuneSpec(BaseModel):
     @property
     def study_id(self) -> str:
         """Content hash, 16 hex."""
-        return _digest(
+        return digest(
             {
                 "split": self.train.split_id,
                 "model": self.train.model,
