@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -84,4 +85,8 @@ def test_the_slider_is_answered_at_once_and_applied_to_export(app, page, dataset
     app.settle(page)
     page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
     expect(cells.first).to_be_attached(timeout=20_000)
-    assert cells.all_inner_texts() != shaped
+    # The canvas brings its table up to date some time after the page has settled: look until it has.
+    deadline = time.monotonic() + 20
+    while (now := cells.all_inner_texts()) in ([], shaped) and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    assert now not in ([], shaped)
