@@ -46,7 +46,8 @@ class RunContext:
     on_progress(Progress) is called by `report`; cancelled() is asked by `check`. workdir: a folder for
     checkpoints (made when one is written), or None. load_run(run_id, which): gives a trained model of the workspace, used by
     fusion to reuse parts (`which` is "final" or "fit"); None outside a workspace. parts: where a search over the settings of a
-    fusion keeps its fitted parts, so that only its first trial fits them.
+    fusion keeps its fitted parts, so that only its first trial fits them. cache: a folder for what is costly and depends on content
+    alone (text vectors), or None.
     """
 
     seed: int = 42
@@ -57,6 +58,7 @@ class RunContext:
     workdir: Path | None = None
     load_run: Callable[..., Any] | None = None
     parts: dict[Any, Any] | None = field(default=None, compare=False)
+    cache: Path | None = None
 
     @property
     def n_threads(self) -> int:

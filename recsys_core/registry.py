@@ -26,6 +26,8 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
     "splitter": (("recsys_core.splitting",), "recsys_core.splitting._base:Splitter"),
     "metric": (("recsys_core.metrics",), "recsys_core.metrics._base:Metric"),
     "reranker": (("recsys_core.rerank",), "recsys_core.rerank._base:Reranker"),
+    "derived": (("recsys_core.data.features.derived",), "recsys_core.data.features.derived._base:Derived"),
+    "text_encoder": (("recsys_core.data.text",), "recsys_core.data.text._base:TextEncoder"),
     "job": (("recsys_core.jobs.handlers",), "recsys_core.jobs.handlers._base:Handler"),
 }
 RENAMED = {("model", "weighted_fusion"): "weighted"}  # keys of earlier versions, still found in saved workspaces

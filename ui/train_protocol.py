@@ -12,6 +12,7 @@ from recsys_core import registry
 from recsys_core.errors import ParamError, WorkbenchError
 from recsys_core.jobs import TrainSpec
 
+from . import state
 from .errors import error_box
 from .forms import checked, params_form
 from .text import md
@@ -43,7 +44,7 @@ class Protocol:
             model=model,
             params=params,
             **more,
-        )
+        ).with_features(state.workspace())
 
     @property
     def split_id(self) -> str:

@@ -187,6 +187,7 @@ def _source(
     spec: Any, ctx: RunContext, train_file: str | None, test_file: str | None, items: str | None, users: str | None, threshold: float | None
 ) -> tuple[SplitSource, Any, RunContext]:
     """Where training and test come from; with a workspace behind it where there is one."""
+    from ..jobs.equipped import equipped
     from ..jobs.sources import FilesSource, RuleSource
     from ..store import Workspace
     from .read import existing, read_interactions
@@ -195,8 +196,8 @@ def _source(
     if train_file is None:
         workspace = Workspace()
         entry = workspace.dataset(spec.dataset)
-        ctx = replace(ctx, load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
-        return RuleSource(entry.load(), splitter), spec.model_copy(update={"dataset": entry.id}), ctx
+        spec = spec.with_features(workspace)
+        return RuleSource(entry.load(spec.features), splitter), spec.model_copy(update={"dataset": entry.id}), equipped(ctx, workspace)
     if test_file and existing(test_file, "test file").stat().st_size == 0:  # this much may be asked; it is opened after fitting
         raise BadInput(f"The test file '{test_file}' is empty.", "Check the path.")
     data, columns = read_interactions(train_file, ctx, items=items, users=users, threshold=threshold)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from scipy import sparse
 
 from .histories import Histories
 from .ids import IdMap
+
+if TYPE_CHECKING:
+    from .features import FeatureSet
 
 Feedback = Literal["explicit", "implicit"]
 Kind = Literal["binary", "value", "count", "seen"]
@@ -63,6 +66,7 @@ class Dataset:
     item_table: pd.DataFrame | None = None
     name: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
+    features: FeatureSet | None = None  # what the analyst chose of the tables' columns; None: as guessed. Not part of the content hash
 
     def __post_init__(self) -> None:
         for name, dtype in (("user", np.int32), ("item", np.int32), ("value", np.float32), ("time", np.int64)):

@@ -17,11 +17,13 @@ class Holdout:
     """truth: what was held out. given: the part of the history of *cold* users (not in training) that
     the model may see; None when the users are in training and known by their code.
 
-    Both share the id maps of the training set.
+    candidates: item codes the lists are made of, or None for all (minus what a user already had). All share the id maps of
+    the training set.
     """
 
     truth: Dataset
     given: Dataset | None = None
+    candidates: np.ndarray | None = None
 
     @cached_property
     def users(self) -> np.ndarray:
@@ -60,4 +62,4 @@ class Holdout:
             return self
         chosen = np.zeros(self.truth.n_users, dtype=bool)
         chosen[rng.choice(self.users, n, replace=False)] = True
-        return Holdout(self.truth.subset(chosen[self.truth.user]), self.given)
+        return Holdout(self.truth.subset(chosen[self.truth.user]), self.given, self.candidates)

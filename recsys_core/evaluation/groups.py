@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from ..data._feature_columns import cells, days, numbers, values_of
-from ..data._feature_guess import guess
 from ..data.dataset import Dataset
+from ..data.features.columns import cells, days, numbers, values_of
+from ..data.features.guessing import guess
 from ..errors import Unsupported
 from ..metrics._catalog import HEAD_SHARE, head_size
 

@@ -37,6 +37,7 @@ class FusedModel(Recommender):
     """
 
     family = "Fused"
+    reads_features = True  # a part may
     uses_validation = True
     chooses_models: ClassVar[bool] = False  # no models need be named: it finds its own
     Params = FusionParams

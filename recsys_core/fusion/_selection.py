@@ -165,4 +165,5 @@ def stoppers_and_judges(validation: Holdout, ctx: RunContext) -> tuple[Holdout, 
     stops = np.zeros(validation.truth.n_users, dtype=bool)
     stops[users[:n_stop]] = True
     stops = stops[validation.truth.user]
-    return Holdout(validation.truth.subset(stops), validation.given), Holdout(validation.truth.subset(~stops), validation.given)
+    stop, judge = (Holdout(validation.truth.subset(of), validation.given, validation.candidates) for of in (stops, ~stops))
+    return stop, judge

@@ -41,7 +41,8 @@ class TrainSpec(BaseModel):
 
     dataset: id (or name, made an id on submission). ks: list lengths of the metrics. refit: after early
     stopping or learning weights on validation, fit again on all of train. keep_top: length of the lists
-    kept for every test user. name: shown; made up when empty. name and threads do not make it another run.
+    kept for every test user. features: id of a feature set of the dataset, "" = as guessed (`with_features` names the current
+    one, for models that read tables). name: shown; made up when empty. name and threads do not make it another run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +57,7 @@ class TrainSpec(BaseModel):
     refit: bool = True
     threads: int = 0
     keep_top: int = 100
+    features: str = ""
     name: str = ""
 
     @field_validator("ks")
@@ -107,6 +109,14 @@ class TrainSpec(BaseModel):
         other = {name: ids[value] for name, value in self.params.items() if isinstance(value, str) and value in ids}
         return spec.model_copy(update={"params": self.params | other | {"models": [ids.get(m, m) for m in models]}})
 
+    def with_features(self, workspace: Workspace) -> TrainSpec:
+        """With the dataset's current feature set, where the model reads features and none was named."""
+        from ..store.feature_sets import current_features
+
+        if self.features or not registry.get("model", self.model).reads_features:
+            return self
+        return self.model_copy(update={"features": current_features(workspace.dataset(self.dataset))})
+
     def splitter(self) -> Any:
         """The rule with its parameters."""
         rule = registry.get("splitter", self.split)
@@ -131,6 +141,7 @@ class TrainSpec(BaseModel):
                 "refit": self.refit,
                 "length": self.length,
             }
+            | ({"features": self.features} if self.features else {})
         )
 
     @property

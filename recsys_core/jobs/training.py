@@ -27,6 +27,7 @@ from ..store.entries import RunEntry
 from ..store.files import now, plain, staged_folder, write_json
 from ..store.sharing import share_files
 from ..store.workspace import Workspace
+from .equipped import equipped
 from .job import epochs_of
 from .machine import machine, peak_rss_bytes, versions
 from .memory import require_memory
@@ -69,7 +70,7 @@ def train_in_workspace(workspace: Workspace, spec: TrainSpec, ctx: RunContext) -
     spec = spec.in_ids(workspace)  # what is not there is told of before anything is trained
     if workspace.has_run(spec.run_id):
         return workspace.run(spec.run_id)
-    ctx = replace(ctx, seed=spec.seed, load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
+    ctx = equipped(ctx, workspace, seed=spec.seed)
     ctx.report("Reading the data", 0.0)
     source = _source(workspace, spec)
     with staged_folder(workspace.run_folder(spec.run_id)) as folder:
@@ -85,11 +86,11 @@ def _source(workspace: Workspace, spec: TrainSpec) -> SplitSource:
     """The dataset cut by the rule, or beside one of its saved test files, which is read after fitting."""
     entry, splitter = workspace.dataset(spec.dataset), spec.splitter()
     if not splitter.needs_test_file:
-        return RuleSource(entry.load(), splitter)
+        return RuleSource(entry.load(spec.features), splitter)
     test_id = splitter.params.test
     if test_id not in {test["id"] for test in entry.tests()}:
         raise Unsupported(f"'{splitter.label}' needs a test file saved beside '{entry.name}'; got '{test_id}'.", "Upload one on Train.")
-    return FilesSource(entry.load(), lambda: entry.load_test(test_id), splitter)
+    return FilesSource(entry.load(spec.features), lambda: entry.load_test(test_id), splitter)
 
 
 def train_run(

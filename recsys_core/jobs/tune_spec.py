@@ -76,6 +76,7 @@ class TuneSpec(BaseModel):
                 "pruner": self.pruner,
                 "objectives": list(self.objectives),
             }
+            | ({"features": self.train.features} if self.train.features else {})
         )
 
     @property

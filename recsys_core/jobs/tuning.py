@@ -105,7 +105,7 @@ def _equipped(workspace: Workspace, spec: TuneSpec, ctx: RunContext) -> RunConte
     def load_run(run_id: str, which: Any = "final") -> Any:
         return workspace.run(run_id).model(which)
 
-    return replace(ctx, seed=spec.train.seed, load_run=load_run, parts={})
+    return replace(ctx, seed=spec.train.seed, load_run=load_run, parts={}, cache=workspace.root / "cache")
 
 
 # ---- one start -----------------------------------------------------------------------------------

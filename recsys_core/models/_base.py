@@ -6,7 +6,6 @@ Public verbs are final: they check, mask, batch and fall back. A model writes `_
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,11 +19,12 @@ from ..data.holdout import Holdout
 from ..data.topk import TopK, top_k
 from ..errors import ParamError, Unsupported
 from ..params import Params
-from ._card import BATCH_BYTES, Card, Cost, Explanation, Need, Source, block_bytes
+from ._card import Card, Cost, Explanation, Need, Source, block_bytes
 from ._masking import allowed_mask, masked, rows_or_empty
+from ._scoring import Scoring
 
 
-class Recommender(ABC):
+class Recommender(Scoring, ABC):
     """One model. Class attributes describe it; an instance holds params, then what was learnt.
 
     `params` is what was asked, `resolved` what "auto" became (after fit). `train` is the training set.
@@ -36,6 +36,7 @@ class Recommender(ABC):
     summary: ClassVar[str]  # one sentence: when to prefer it
     source: ClassVar[Source | None] = None
     needs: ClassVar[frozenset[Need]] = frozenset()
+    reads_features: ClassVar[bool] = False  # the columns of the user and item tables, as the dataset's feature set has them
     uses_validation: ClassVar[bool] = False  # early stopping or learnt weights: wants `validation` in fit
     personalised: ClassVar[bool] = True  # False: the same list for everybody, no fallback needed
     Params: ClassVar[type[Params]] = Params
@@ -156,10 +157,17 @@ class Recommender(ABC):
         return TopK(users.astype(np.int32), items, best)
 
     def recommend_for_history(
-        self, histories: Histories, k: int, *, exclude_seen: bool = True, candidates: np.ndarray | None = None
+        self,
+        histories: Histories,
+        k: int,
+        *,
+        users: np.ndarray | None = None,
+        exclude_seen: bool = True,
+        candidates: np.ndarray | None = None,
     ) -> TopK:
         """Top k for users the model has never seen, from their histories alone (fold-in); an empty history gets the most
-        popular items. `users` of the result are row numbers."""
+        popular items. users: codes whose rows of the user table may be read too, by models that read tables (-1: none).
+        `users` of the result are row numbers."""
         train = self.fitted
         _check_k(k)
         if len(histories.items) and (histories.items.max() >= train.n_items or histories.items.min() < 0):
@@ -168,15 +176,16 @@ class Recommender(ABC):
         items, best = np.full((len(histories), k), -1, np.int32), np.full((len(histories), k), np.nan, np.float32)
         for rows in self._batches(len(histories)):
             part = histories.take(np.arange(rows.start, rows.stop))
-            scores = self._from_histories(part)
+            scores = self._from_histories(part, None if users is None else np.asarray(users)[rows])
             items[rows], best[rows] = top_k(masked(scores, part.matrix(train.n_items) if exclude_seen else None, allowed), k)
         return TopK(np.arange(len(histories), dtype=np.int32), items, best)
 
     def recommend_holdout(self, holdout: Holdout, k: int) -> TopK:
-        """Top k for the users of a holdout, by code or, when they are cold, by the history they are given."""
+        """Top k for the users of a holdout, by code or, when they are cold, by the history they are given (and their row of the
+        user table), among the holdout's candidates."""
         if holdout.histories is None:
-            return self.recommend(holdout.users, k)
-        top = self.recommend_for_history(holdout.histories, k)
+            return self.recommend(holdout.users, k, candidates=holdout.candidates)
+        top = self.recommend_for_history(holdout.histories, k, users=holdout.users, candidates=holdout.candidates)
         return TopK(holdout.users, top.items, top.scores)
 
     def scores(self, users: np.ndarray) -> np.ndarray:
@@ -185,9 +194,9 @@ class Recommender(ABC):
         known = (users >= 0) & (self._history_sizes()[np.maximum(users, 0)] > 0)
         return self._with_fallback(users, known)
 
-    def history_scores(self, histories: Histories) -> np.ndarray:
-        """float32 (B, I): raw scores from histories, nothing masked."""
-        return self._from_histories(histories)
+    def history_scores(self, histories: Histories, users: np.ndarray | None = None) -> np.ndarray:
+        """float32 (B, I): raw scores from histories, nothing masked. users: as in `recommend_for_history`."""
+        return self._from_histories(histories, users)
 
     def predict_ratings(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """float32 (n,): expected rating of each (user, item) code pair, clipped to the training scale."""
@@ -230,6 +239,10 @@ class Recommender(ABC):
         """float (B, I) from histories (fold-in). Required."""
         raise NotImplementedError(f"{type(self).__name__} must define _history_scores")
 
+    def _table_scores(self, histories: Histories, users: np.ndarray) -> np.ndarray:
+        """Optional: float (B, I) from histories, empty ones too, and the users' rows of the user table (codes; -1: none)."""
+        return self._history_scores(histories)
+
     def _topk(
         self, users: np.ndarray, k: int, seen: sparse.csr_matrix | None, allowed: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray] | None:
@@ -252,47 +265,16 @@ class Recommender(ABC):
         """What was learnt: arrays, csr matrices, tensors, JSON values."""
         return {}
 
-    def _restore(self, state: dict[str, Any]) -> None:  # noqa: B027 - a model without state has nothing to restore
+    def _restore(self, state: dict[str, Any]) -> None:
         """The inverse of `_state`; `self.train`, `params` and `resolved` are already set."""
 
     def _parts(self) -> list[Recommender]:
         """Models inside this one; saved beside it."""
         return []
 
-    # ---- shared machinery ------------------------------------------------------------------------
     def _capable(self, method: Any, default: Any, verb: str) -> None:
         if getattr(method, "__func__", method) is default:
             raise Unsupported(f"{self.label} cannot {verb}.", "Choose a model that can.")
-
-    def _history_sizes(self) -> np.ndarray:
-        return np.diff(self.fitted.matrix("seen").indptr)
-
-    def _batches(self, n: int) -> Iterator[slice]:
-        rows = int(np.clip(BATCH_BYTES // (4 * max(1, self.fitted.n_items)), 16, 4096))
-        for start in range(0, n, rows):
-            yield slice(start, min(start + rows, n))
-
-    def _popularity(self) -> np.ndarray:
-        """float32 (I,): the fallback's scores, in (0, 1]."""
-        counts = self.fitted.item_counts.astype(np.float32)
-        return counts / max(1.0, float(counts.max(initial=0)))
-
-    def _with_fallback(self, users: np.ndarray, known: np.ndarray) -> np.ndarray:
-        if known.all() or not self.personalised:
-            return np.asarray(self._scores(np.maximum(users, 0)), dtype=np.float32)
-        scores = np.tile(self._popularity(), (len(users), 1))
-        if known.any():
-            scores[known] = self._scores(users[known])
-        return scores
-
-    def _from_histories(self, histories: Histories) -> np.ndarray:
-        known = histories.lengths > 0
-        if known.all() or not self.personalised:
-            return np.asarray(self._history_scores(histories), dtype=np.float32)
-        scores = np.tile(self._popularity(), (len(histories), 1))
-        if known.any():
-            scores[known] = self._history_scores(histories.take(np.flatnonzero(known)))
-        return scores
 
 
 def _check_k(k: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from ..data._feature_columns import any_days, numbers
+from ..data.features.columns import any_days, numbers
 from ..errors import BadInput
 from ..metrics._catalog import category_features, category_names
 from ._shelf import Shelf

@@ -80,11 +80,12 @@ class DatasetEntry(Entry):
         """The downloadable file of rejected rows, or None when none was rejected."""
         return next(iter(sorted(self.path.glob("rejects*"))), None)
 
-    def load(self) -> Dataset:
-        """Read it all. Keep the result; ids and arrays are read-only."""
+    def load(self, features: str = "") -> Dataset:
+        """Read it all, looked at with a feature set ("" = as guessed). Keep the result; ids and arrays are read-only."""
         from ..data.storage import load_dataset
+        from .feature_sets import with_features
 
-        return load_dataset(self.path)
+        return with_features(self, load_dataset(self.path), features)
 
     def ids(self) -> tuple[IdMap, IdMap]:
         """(users, items) without the interactions."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_core.data._feature_guess import CONSTANT, EMPTY, NEAR_UNIQUE, ROW_NUMBERS, VECTORS, Guess
+from recsys_core.data.features.guessing import CONSTANT, EMPTY, NEAR_UNIQUE, ROW_NUMBERS, VECTORS, Guess
 from recsys_core.data.features import FeatureEncoder, encode_table, guess_schema
 from recsys_core.errors import DataError
 
@@ -95,8 +95,8 @@ def test_skewed_numbers_go_on_a_log_scale_and_others_do_not():
     ],
 )
 def test_numbers_as_people_write_them(cells, numbers):
-    from recsys_core.data._feature_columns import looks_numeric
-    from recsys_core.data._feature_columns import numbers as read
+    from recsys_core.data.features.columns import looks_numeric
+    from recsys_core.data.features.columns import numbers as read
 
     decimal = looks_numeric(pd.Series(cells, dtype="str"))
     np.testing.assert_allclose(read(pd.Series(cells), decimal), numbers)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ...data._feature_columns import any_days, cells, looks_numeric, numbers
+from ...data.features.columns import any_days, cells, looks_numeric, numbers
 from ...errors import DataError
 
 _NAMES = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...context import RunContext
 from ...store.workspace import Workspace
+from ..equipped import equipped
 from ..robustness_spec import RobustnessSpec
 from ._base import Handler
 
@@ -35,7 +36,7 @@ class Robustness(Handler):
         run = workspace.run(spec.run)
         spec = spec.model_copy(update={"run": run.id})
         lots = replace(ctx, seed=spec.seed)
-        ctx = replace(ctx, seed=run.spec.get("seed", 42), load_run=lambda run_id, which="final": workspace.run(run_id).model(which))
+        ctx = equipped(ctx, workspace, seed=run.spec.get("seed", 42))
         ctx.report("Reading the run", 0.0)
         train, holdout, model = run.training(), run.holdout(), run.model()
         clean = Split(all_training(workspace, run, ctx), holdout)

@@ -14,6 +14,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import param
 from .._base import Source
+from .._features import SideFeatures
 from ._interaction import InteractionRecommender
 from ._interaction_params import InteractionParams, factors_param, hidden_param, layers_param
 
@@ -63,6 +64,7 @@ class DeepFM(InteractionRecommender):
         "https://arxiv.org/abs/1703.04247",
     )
     Params = DeepFMParams
+    reads_features = True
     lazy_tables = ("user.id", "user.id_weight", "item.id", "item.id_weight")
     _features: dict[str, tuple[sparse.csr_matrix, np.ndarray]] | None = None
 
@@ -71,19 +73,12 @@ class DeepFM(InteractionRecommender):
         return super()._pass_seconds(stats, p) * (2.0 if columns else 1.2)
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
-        from ...data.features import encode_table
-
-        self._features, used = {}, []
-        for side, table, n in zip(SIDES, (data.user_table, data.item_table), (data.n_users, data.n_items), strict=True):
-            self._features[side] = sparse.csr_matrix((n, 0), dtype=np.float32), np.empty(0, np.int64)
-            if table is None or not self.resolved.use_tables:
-                continue
-            encoded = encode_table(table)
-            self._features[side] = encoded.matrix, encoded.field
-            used += [f"{name} ({side})" for name, _ in encoded.fields]
-            self.notes += [f"The {side} column '{name}' is not used: {why}" for name, why in encoded.left_out.items()]
-        if used:
-            self.notes.append(f"Columns used beside the ids: {', '.join(used)}.")
+        read = SideFeatures.fit(data, ctx, without=("text", "vector")) if self.resolved.use_tables else SideFeatures()
+        self._features = {
+            side: (read.matrix(side, n), read.tables[side].field if side in read.tables else np.empty(0, np.int64))
+            for side, n in zip(SIDES, (data.n_users, data.n_items), strict=True)
+        }
+        self.notes += read.notes()
         super()._fit(data, ctx, validation)
 
     def _build(self, n_users: int, n_items: int) -> Any:

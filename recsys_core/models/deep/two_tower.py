@@ -17,6 +17,7 @@ from ...data.holdout import Holdout
 from ...errors import Unsupported
 from ...params import Params, param
 from .._base import Cost, Source, block_bytes
+from .._features import SideFeatures
 from ._base import DeepRecommender, TrainingParams
 from ._training import averaging_param, learning_rate_param
 
@@ -137,6 +138,7 @@ class TwoTower(DeepRecommender):
         "https://doi.org/10.1145/3298689.3346996",
     )
     Params = TwoTowerParams
+    reads_features = True
     encoders: dict[str, FeatureEncoder]  # "item", "user": those sides whose table gives features
     features: dict[str, sparse.csr_matrix]  # row i describes code i
     lazy_tables: ClassVar[tuple[str, ...]] = ("item_id", "history_id")
@@ -166,11 +168,8 @@ class TwoTower(DeepRecommender):
 
     # ---- learning --------------------------------------------------------------------------------
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
-        self.encoders, self.features = {}, {}
-        for side, table in (("item", data.item_table), ("user", data.user_table)):
-            encoder = FeatureEncoder.fit(table)
-            if encoder.names:
-                self.encoders[side], self.features[side] = encoder, encoder.encode(table)
+        read = SideFeatures.fit(data, ctx, without=("text", "vector"))
+        self.encoders, self.features = read.encoders, {side: table.matrix for side, table in read.tables.items()}
         super()._fit(data, ctx, validation)
 
     def _build(self, n_users: int, n_items: int) -> nn.Module:

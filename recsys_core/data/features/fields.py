@@ -1,13 +1,8 @@
-"""User and item tables as sparse features: encoded once, for all models that read them.
-
-`encode_table(table)` gives the features of a table; `FeatureEncoder` is what was learnt on the way and
-encodes further rows (new items, new users) in the same columns. Kinds of fields are classes in `KINDS`;
-what a column is, is guessed by `guess_schema` and may be changed before fitting.
-"""
+"""What a column can be: kinds of fields, each a class that learns from a column and then encodes any column like it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -15,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from ..errors import DataError
-from ._feature_columns import cells, columns_of, days, numbers, values_of
-from ._feature_guess import Guess, guess, rare_below
+from ...context import QUIET, RunContext
+from .columns import cells, days, numbers, values_of
+from .guessing import rare_below
 
 OTHER, NOTHING = "(other)", "(missing)"
 MOST_VALUES = 5_000  # of one field; rarer ones count as other
@@ -26,15 +21,49 @@ STRONG_SKEW = 2.0
 
 
 @dataclass(frozen=True)
-class Categorical:
+class Field:
+    """One column, learnt. `names`: its features. `encode(column, ctx)`: csr float32 (n, len(names)), nothing there is a value of its own.
+
+    A kind is a frozen dataclass whose values are JSON-able; what is larger it gives as `arrays` and takes back in `restore`.
+    """
+
+    kind: ClassVar[str]
+    label: ClassVar[str]  # "Categories", for people
+    summary: ClassVar[str]  # one sentence: what becomes of the column
+    name: str
+
+    @property
+    def names(self) -> list[str]:
+        raise NotImplementedError
+
+    def encode(self, column: pd.Series, ctx: RunContext = QUIET) -> sparse.csr_matrix:
+        raise NotImplementedError
+
+    def plain(self) -> dict[str, Any]:
+        """Its values, JSON-able."""
+        return asdict(self)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What it learnt that is too large for JSON."""
+        return {}
+
+    @classmethod
+    def restore(cls, plain: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        """The inverse of `plain` and `arrays`."""
+        return cls(**plain)
+
+
+@dataclass(frozen=True)
+class Categorical(Field):
     """One value a row. Features: a column for each value, one for all others, one for nothing."""
 
     kind: ClassVar[str] = "categorical"
-    name: str
+    label: ClassVar[str] = "Categories"
+    summary: ClassVar[str] = "One feature for each value that returns; rare ones share one."
     values: list[str]
 
     @classmethod
-    def fit(cls, name: str, column: pd.Series, separator: str | None = None) -> Self:
+    def fit(cls, name: str, column: pd.Series, ctx: RunContext = QUIET, separator: str | None = None) -> Self:
         text = cells(column)
         code, distinct = pd.factorize(text)
         rows = np.bincount(code[code >= 0], minlength=len(distinct))
@@ -49,7 +78,7 @@ class Categorical:
     def names(self) -> list[str]:
         return [f"{self.name}={value}" for value in [*self.values, OTHER, NOTHING]]
 
-    def encode(self, column: pd.Series) -> sparse.csr_matrix:
+    def encode(self, column: pd.Series, ctx: RunContext = QUIET) -> sparse.csr_matrix:
         """csr (n, values + 2): rows of unit length."""
         code, distinct = pd.factorize(cells(column))
         lists = [self._parts(cell) for cell in distinct]
@@ -77,6 +106,8 @@ class MultiValued(Categorical):
     """Several values a row ("Action|Comedy", lists), each weighing 1/sqrt(how many)."""
 
     kind: ClassVar[str] = "multi_valued"
+    label: ClassVar[str] = "Several values a cell"
+    summary: ClassVar[str] = "Each cell holds a list, like Action|Comedy; one feature for each value that returns."
     separator: str = "|"
 
     def _parts(self, cell: str) -> list[str]:
@@ -113,32 +144,34 @@ def _level(values: np.ndarray, unit: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Numeric:
+class Numeric(Field):
     """A number, standardised (see `Scale`), and whether there is none."""
 
     kind: ClassVar[str] = "numeric"
-    name: str
+    label: ClassVar[str] = "Number"
+    summary: ClassVar[str] = "Brought to a common scale; ends pulled in, on a log scale where it is skewed."
     scale: dict[str, float]
     decimal: str = "."
 
     @classmethod
-    def fit(cls, name: str, column: pd.Series, decimal: str = ".") -> Self:
+    def fit(cls, name: str, column: pd.Series, ctx: RunContext = QUIET, decimal: str = ".") -> Self:
         return cls(name, _scale(numbers(column, decimal)), decimal)
 
     @cached_property
     def names(self) -> list[str]:
         return [self.name, f"{self.name}={NOTHING}"]
 
-    def encode(self, column: pd.Series) -> sparse.csr_matrix:
+    def encode(self, column: pd.Series, ctx: RunContext = QUIET) -> sparse.csr_matrix:
         return _dense([Scale(**self.scale)(numbers(column, self.decimal))])
 
 
 @dataclass(frozen=True)
-class Date:
+class Date(Field):
     """A date: its year, and the logarithm of its age in days before the newest one seen; both standardised."""
 
     kind: ClassVar[str] = "date"
-    name: str
+    label: ClassVar[str] = "Date"
+    summary: ClassVar[str] = "The year and the age before the newest date."
     newest: float
     year: dict[str, float]
     age: dict[str, float]
@@ -146,7 +179,7 @@ class Date:
     unit: str | None = None
 
     @classmethod
-    def fit(cls, name: str, column: pd.Series, day_first: bool = False, unit: str | None = None) -> Self:
+    def fit(cls, name: str, column: pd.Series, ctx: RunContext = QUIET, day_first: bool = False, unit: str | None = None) -> Self:
         when = days(column, day_first, unit)
         newest = float(np.nanmax(when, initial=-1e9)) if np.isfinite(when).any() else 0.0
         return cls(name, newest, _scale(_year(when)), _scale(_age(when, newest)), day_first, unit)
@@ -155,7 +188,7 @@ class Date:
     def names(self) -> list[str]:
         return [f"{self.name}.year", f"{self.name}.age", f"{self.name}={NOTHING}"]
 
-    def encode(self, column: pd.Series) -> sparse.csr_matrix:
+    def encode(self, column: pd.Series, ctx: RunContext = QUIET) -> sparse.csr_matrix:
         when = days(column, self.day_first, self.unit)
         return _dense([Scale(**self.year)(_year(when)), Scale(**self.age)(_age(when, self.newest))])
 
@@ -181,91 +214,3 @@ def _dense(columns: list[np.ndarray]) -> sparse.csr_matrix:
 
 
 KINDS: dict[str, type] = {one.kind: one for one in (Categorical, MultiValued, Numeric, Date)}
-
-
-@dataclass(frozen=True)
-class FeatureTable:
-    """Row i of `matrix` (csr float32, rows × features) describes code i.
-
-    names: what each feature is ("genres=Comedy", "year"). field: int64 (n_features,), the field each belongs
-    to. fields: (name, kind) of each field. left_out: column -> why it gives no features.
-    """
-
-    matrix: sparse.csr_matrix
-    names: list[str]
-    field: np.ndarray
-    fields: list[tuple[str, str]]
-    left_out: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def n_features(self) -> int:
-        return len(self.names)
-
-
-class FeatureEncoder:
-    """What was learnt from a table: its fields. Encodes any table with (some of) these columns."""
-
-    def __init__(self, encoders: list[Any], left_out: dict[str, str] | None = None) -> None:
-        self.encoders, self.left_out = encoders, dict(left_out or {})
-
-    @classmethod
-    def fit(cls, table: pd.DataFrame | None, schema: dict[str, Guess] | None = None) -> Self:
-        """schema: what each column is (guessed when None); columns it does not name are left out."""
-        columns = columns_of(table) if table is not None else {}
-        schema = guess_schema(table) if schema is None else schema
-        encoders, left_out = [], {}
-        for name, column in columns.items():
-            what = schema.get(name, Guess(None, "It was not chosen."))
-            if what.kind is None:
-                left_out[name] = what.reason
-            elif what.kind in KINDS:
-                encoders.append(KINDS[what.kind].fit(name, column, **(what.settings or {})))
-            else:
-                raise DataError(f"The column '{name}' cannot be of kind '{what.kind}'.", f"Kinds are {', '.join(KINDS)}.")
-        return cls(encoders, left_out)
-
-    @property
-    def names(self) -> list[str]:
-        return [name for one in self.encoders for name in one.names]
-
-    @property
-    def field(self) -> np.ndarray:
-        """int64 (n_features,): the field of each feature."""
-        return np.repeat(np.arange(len(self.encoders)), [len(one.names) for one in self.encoders]).astype(np.int64)
-
-    @property
-    def fields(self) -> list[tuple[str, str]]:
-        return [(one.name, one.kind) for one in self.encoders]
-
-    def encode(self, table: pd.DataFrame) -> sparse.csr_matrix:
-        """csr float32 (rows, n_features). A value never seen is "other"; a column that is not there is missing in every row."""
-        columns = columns_of(table)
-        nothing = pd.Series([None] * len(table), dtype=object)
-        parts = [one.encode(columns.get(one.name, nothing)) for one in self.encoders]
-        out = sparse.hstack(parts, format="csr", dtype=np.float32) if parts else sparse.csr_matrix((len(table), 0), dtype=np.float32)
-        out.eliminate_zeros()
-        out.sort_indices()
-        return out
-
-    def table(self, table: pd.DataFrame) -> FeatureTable:
-        """The encoded rows with what the columns mean."""
-        return FeatureTable(self.encode(table), self.names, self.field, self.fields, self.left_out)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; `from_dict` is the inverse."""
-        return {"fields": [{"kind": one.kind, **asdict(one)} for one in self.encoders], "left_out": self.left_out}
-
-    @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> Self:
-        encoders = [KINDS[one["kind"]](**{k: v for k, v in one.items() if k != "kind"}) for one in saved["fields"]]
-        return cls(encoders, saved["left_out"])
-
-
-def guess_schema(table: pd.DataFrame | None) -> dict[str, Guess]:
-    """column -> what it is. Change entries and give them to `FeatureEncoder.fit`."""
-    return {name: guess(name, column) for name, column in columns_of(table).items()} if table is not None else {}
-
-
-def encode_table(table: pd.DataFrame, schema: dict[str, Guess] | None = None) -> FeatureTable:
-    """Fit and encode in one go."""
-    return FeatureEncoder.fit(table, schema).table(table)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .ids import as_text
+from ..ids import as_text
 
 MISSING = {"", "nan", "none", "null", "n/a", "<na>", "nat", "\\n"}
 LARGEST = 1e100  # numbers beyond are taken for a mistake: their squares would overflow

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ._feature_columns import LISTS, cells, looks_like_dates, looks_numeric, numbers, values_of
+from .columns import LISTS, cells, looks_like_dates, looks_numeric, numbers, values_of
 
 ID_NAME = re.compile(r"(?:^|[_\W])(?i:id|ids|uuid|guid|isbn|asin|ean|sku|url|link)$|[a-z](?:Id|ID|Url|URL)$")
 CODE_NAME = re.compile(r"zip|postal|postcode|plz|code$", re.I)

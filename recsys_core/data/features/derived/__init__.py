@@ -1,0 +1,1 @@
+"""High-level features: what the training part tells about users and items beyond their tables. One file each."""

@@ -1,0 +1,1 @@
+"""Text as vectors: encoders, one file each, and a cache by content."""

@@ -1,0 +1,55 @@
+"""Scores in blocks, and what stands in where a model has nothing to go by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..data.dataset import Dataset
+from ..data.histories import Histories
+from ._card import BATCH_BYTES
+
+
+class Scoring:
+    """The half of a recommender that every model shares unseen: blocks of rows, and popularity for users without a history."""
+
+    fitted: Dataset
+    personalised: ClassVar[bool]
+    reads_user_table: ClassVar[bool] = False  # a user without history is then served from the user table, by `_table_scores`
+    _scores: Any
+    _history_scores: Any
+    _table_scores: Any
+
+    def _history_sizes(self) -> np.ndarray:
+        return np.diff(self.fitted.matrix("seen").indptr)
+
+    def _batches(self, n: int) -> Iterator[slice]:
+        rows = int(np.clip(BATCH_BYTES // (4 * max(1, self.fitted.n_items)), 16, 4096))
+        for start in range(0, n, rows):
+            yield slice(start, min(start + rows, n))
+
+    def _popularity(self) -> np.ndarray:
+        """float32 (I,): the fallback's scores, in (0, 1]."""
+        counts = self.fitted.item_counts.astype(np.float32)
+        return counts / max(1.0, float(counts.max(initial=0)))
+
+    def _with_fallback(self, users: np.ndarray, known: np.ndarray) -> np.ndarray:
+        if known.all() or not self.personalised:
+            return np.asarray(self._scores(np.maximum(users, 0)), dtype=np.float32)
+        scores = np.tile(self._popularity(), (len(users), 1))
+        if known.any():
+            scores[known] = self._scores(users[known])
+        return scores
+
+    def _from_histories(self, histories: Histories, users: np.ndarray | None = None) -> np.ndarray:
+        if users is not None and self.reads_user_table:
+            return np.asarray(self._table_scores(histories, users), dtype=np.float32)
+        known = histories.lengths > 0
+        if known.all() or not self.personalised:
+            return np.asarray(self._history_scores(histories), dtype=np.float32)
+        scores = np.tile(self._popularity(), (len(histories), 1))
+        if known.any():
+            scores[known] = self._history_scores(histories.take(np.flatnonzero(known)))
+        return scores
