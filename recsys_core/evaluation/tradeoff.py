@@ -145,7 +145,7 @@ def reranker(method: str, params: dict[str, Any], strength: float | None = None)
 
 def histories_of(users: np.ndarray, holdout: Holdout, shelf: Shelf) -> Histories:
     """What is known of the users' pasts: training histories, or the given part of users that training does not have."""
-    return shelf.histories(users) if holdout.given is None else replace(shelf, train=holdout.given, holdout.candidates).histories(users)
+    return shelf.histories(users) if holdout.given is None else replace(shelf, train=holdout.given).histories(users)
 
 
 def restricted(holdout: Holdout, users: np.ndarray) -> Holdout:
@@ -154,7 +154,7 @@ def restricted(holdout: Holdout, users: np.ndarray) -> Holdout:
         return holdout
     chosen = np.zeros(holdout.truth.n_users, dtype=bool)
     chosen[np.asarray(users)[np.asarray(users) >= 0]] = True
-    return Holdout(holdout.truth.subset(chosen[holdout.truth.user]), holdout.given)
+    return Holdout(holdout.truth.subset(chosen[holdout.truth.user]), holdout.given, holdout.candidates)
 
 
 def _number(value: float) -> float | None:
