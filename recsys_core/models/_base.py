@@ -134,7 +134,7 @@ class Recommender(Scoring, ABC):
 
         users: codes (B,); -1 or a user without training history gets the most popular items.
         candidates: item codes that may appear (others never do); None = all. Lists shorter than k end
-        in -1 / NaN. Memory: blocks of `BATCH_BYTES`.
+        in -1 / NaN. Memory: blocks of `_scoring.BATCH_BYTES`.
         """
         train = self.fitted
         users = np.asarray(users, dtype=np.int64).reshape(-1)

@@ -190,12 +190,12 @@ def test_taking_items_out_of_lists_keeps_the_order_and_pads() -> None:
 
 
 def test_similar_items_are_found_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from recsys_core.models import _base
+    from recsys_core.models import _scoring
 
     model = registry.get("model", "item_knn")().fit(tastes().train)
     items = np.arange(40)
     whole = model.similar_items(items, 5)
-    monkeypatch.setattr(_base, "BATCH_BYTES", 1)
+    monkeypatch.setattr(_scoring, "BATCH_BYTES", 1)
     sizes, similar = [], model._similar
     monkeypatch.setattr(model, "_similar", lambda some: sizes.append(len(some)) or similar(some))
     cut = model.similar_items(items, 5)

@@ -14,7 +14,7 @@ from recsys_core.errors import ParamError, Unsupported
 from recsys_core.fusion._normalise import normalise
 from recsys_core.fusion._weights import Candidates, collect, search
 from recsys_core.fusion.weighted import Weighted
-from recsys_core.models import _base
+from recsys_core.models import _scoring
 from recsys_core.models._base import Recommender
 
 
@@ -124,7 +124,7 @@ def test_blocks_of_users_give_the_candidates_of_all():
 def test_learning_holds_the_scores_of_one_block_of_users_only(world, planted, monkeypatch):
     train, holdout = world
     whole = Weighted(models=planted).fit(train, validation=holdout)
-    monkeypatch.setattr(_base, "BATCH_BYTES", 16 * 4 * train.n_items)
+    monkeypatch.setattr(_scoring, "BATCH_BYTES", 16 * 4 * train.n_items)
     asked = []
     scores = Planted._scores
     monkeypatch.setattr(Planted, "_scores", lambda self, users: asked.append(len(users)) or scores(self, users))
