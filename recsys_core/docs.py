@@ -15,9 +15,9 @@ from . import params, registry
 from .params import ParamField
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "models.md"
-FAMILIES = ("Baseline", "Neighbourhood", "Linear", "Graph", "Matrix factorisation", "Deep", "Sequential", "Fused")
+FAMILIES = ("Baseline", "Neighbourhood", "Linear", "Graph", "Matrix factorisation", "Features", "Deep", "Sequential", "Fused")
 HEAD = """<!-- Written by `make docs` (python -m recsys_core.docs) from the models themselves: do not edit. -->
-# Models, splits and metrics
+# Models, splits, metrics and features
 
 Every model here can be trained in the app, on the command line (`--model KEY --set name=value`) and from
 Python (`registry.get("model", KEY)(name=value)`). "auto" means: chosen from the size and density of the data when
@@ -33,7 +33,7 @@ def page() -> str:
     for family, members in groupby(models, key=lambda cls: cls.family):
         parts.append(f"## {family}")
         parts += [_model(cls) for cls in members]
-    parts += ["## Splits", *(_splitter(cls) for cls in registry.all_of("splitter").values()), "## Metrics", _metrics()]
+    parts += ["## Splits", *(_splitter(cls) for cls in registry.all_of("splitter").values()), "## Metrics", _metrics(), *_features()]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -73,6 +73,25 @@ def _metrics() -> str:
         [f"`{m.key}`", m.label, m.help, f"`{m.formula}`" if m.formula else "", "higher" if m.higher_is_better else "lower"] for m in metrics
     ]
     return _table(["Key", "Metric", "What it tells", "Formula", "Better"], rows)
+
+
+def _features() -> list[str]:
+    """What columns may be, what is derived from the training part, what reads text."""
+    from .data.features import KINDS
+
+    kinds = [[f"`{kind}`", cls.label, cls.summary] for kind, cls in KINDS.items()]
+    found = sorted(registry.all_of("derived").values(), key=lambda cls: (cls.side, cls.label))
+    derived = [[f"`{c.key}`", c.label, c.side, c.help, ", ".join(sorted(c.needs)), _yes(c.default)] for c in found]
+    encoders = [[f"`{key}`", cls.label, cls.summary] for key, cls in registry.all_of("text_encoder").items()]
+    return [
+        "## Features",
+        "### Kinds of columns",
+        _table(["Key", "Kind", "What becomes of it"], kinds),
+        "### High-level features",
+        _table(["Key", "Feature", "Of", "What it says", "Needs", "On"], derived),
+        "### Text encoders",
+        _table(["Key", "Encoder", "When"], encoders),
+    ]
 
 
 def _parameters(fields: tuple[ParamField, ...]) -> str:
