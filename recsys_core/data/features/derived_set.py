@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -178,7 +178,10 @@ def _beside(features: list[Derived], histories: Histories | None, n_items: int) 
     """float32 (rows, numbers): what the features say, NaN where they say nothing."""
     if not features:
         return np.empty((n_items if histories is None else len(histories), 0), dtype=np.float32)
-    return np.hstack([one.of_items() if histories is None else one.of_histories(histories) for one in features])
+    if histories is None:
+        return np.hstack([one.of_items() for one in features])
+    batch = replace(histories)  # what the features share of it is let go with it
+    return np.hstack([one.of_histories(batch) for one in features])
 
 
 def _scale(values: np.ndarray, categorical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

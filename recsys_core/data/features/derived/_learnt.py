@@ -72,14 +72,22 @@ def rows(histories: Histories) -> np.ndarray:
     return _once(histories, "row", lambda: histories.row)
 
 
-def sums(values: np.ndarray, row: np.ndarray, n: int) -> np.ndarray:
-    """float64 (n,): the sum of each row's values."""
-    return np.bincount(row, values, minlength=n)
+def percentiles(count: np.ndarray) -> np.ndarray:
+    """float32 (I,): share of all choices on items with fewer, and half of those on items with as many."""
+    level, where = np.unique(count, return_inverse=True)
+    on_level = np.bincount(where, minlength=len(level)) * level
+    below = np.cumsum(on_level) - on_level
+    return ((below + on_level / 2) / max(1, count.sum()))[where].astype(np.float32)
 
 
-def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """above / below, NaN where below is 0."""
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) != 0)
+def ends(histories: Histories) -> tuple[np.ndarray, np.ndarray]:
+    """float64 (B,) seconds of the first and of the last interaction; NaN in empty rows and without times."""
+    first, last = np.full(len(histories), np.nan), np.full(len(histories), np.nan)
+    if histories.times is not None:
+        some = histories.lengths > 0
+        first[some] = histories.times[histories.indptr[:-1][some]]
+        last[some] = histories.times[histories.indptr[1:][some] - 1]
+    return first, last
 
 
 def nan_unless(known: np.ndarray, *columns: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from ...dataset import Dataset
 from ...histories import Histories
 from ..encoder import FeatureTable
-from ._learnt import Learnt, distinct, nan_unless, relevant
+from ._learnt import Learnt, distinct, nan_unless, percentiles, relevant
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,3 @@ class Mainstream(Learnt):
         had = distinct(relevant(histories, self.threshold), len(self.percentile))
         n = np.diff(had.indptr)
         return nan_unless(n, (had @ self.percentile) / np.maximum(n, 1))
-
-
-def percentiles(count: np.ndarray) -> np.ndarray:
-    """float32 (I,): share of all choices on items with fewer, and half of those on items with as many."""
-    level, where = np.unique(count, return_inverse=True)
-    on_level = np.bincount(where, minlength=len(level)) * level
-    below = np.cumsum(on_level) - on_level
-    return ((below + on_level / 2) / max(1, count.sum()))[where].astype(np.float32)

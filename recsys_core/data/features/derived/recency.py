@@ -10,7 +10,7 @@ import numpy as np
 from ...dataset import Dataset
 from ...histories import Histories
 from ..encoder import FeatureTable
-from ._learnt import SECONDS_A_DAY, Learnt, nan_unless
+from ._learnt import SECONDS_A_DAY, Learnt, ends, nan_unless
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,5 @@ class Recency(Learnt):
         return cls(int(train.time.max()))
 
     def of_histories(self, histories: Histories) -> np.ndarray:
-        known = histories.lengths > 0
-        if histories.times is None or not len(histories.items):
-            return np.full((len(histories), 1), np.nan, np.float32)
-        last = histories.times[np.maximum(histories.indptr[1:], 1) - 1]  # an empty row reads its neighbour's and is left out below
-        return nan_unless(known, np.log1p(np.maximum(self.end - last, 0) / SECONDS_A_DAY))
+        _, last = ends(histories)
+        return nan_unless(~np.isnan(last), np.log1p(np.maximum(self.end - last, 0) / SECONDS_A_DAY))
