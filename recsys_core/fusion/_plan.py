@@ -141,6 +141,8 @@ class Watch:
 
 def words(seconds: float) -> str:
     """90 -> '1.5 minutes'."""
+    if seconds < 0.05:
+        return "under 0.1 seconds"
     if seconds < 10:
         return f"{seconds:.1f} seconds"
     return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.1f} minutes"
