@@ -27,6 +27,7 @@ class DerivedSet:
     A field is its numbers and a last column that is 1 where one of them is missing; missing numbers are 0. Quantities have mean 0
     and deviation 1 over those who have them in the training part; shares and flags of `categorical` ones stay as they are.
     features: what is used, sorted by key. mean, deviation: float32, one for each number. left_out: key -> why it is not used.
+    n_items: rows of the item table.
     """
 
     side: Literal["user", "item"]
@@ -34,6 +35,7 @@ class DerivedSet:
     mean: np.ndarray
     deviation: np.ndarray
     left_out: dict[str, str] = field(default_factory=dict)
+    n_items: int = 0
 
     @classmethod
     def fit(
@@ -48,9 +50,8 @@ class DerivedSet:
         items: the encoded item table."""
         seed = int((rng or np.random.default_rng(0)).integers(2**63))
         known = [one for one in map(_of_key, registry.keys(KIND)) if one.side == side]
-        chosen = [one for one in known if (one.default if keys is None else one.key in set(keys))]
-        for key in keys or ():
-            _of_key(key)  # an unknown key is an error, not a feature less
+        wanted = None if keys is None else {_of_key(key).key for key in keys}  # an unknown key is an error, not a feature less
+        chosen = [one for one in known if (one.default if wanted is None else one.key in wanted)]
         features, left_out = [], {}
         for one in chosen:
             lacks = _lacks(one, train.stats)
@@ -65,7 +66,7 @@ class DerivedSet:
                 left_out[one.key] = error.message
         values = _beside(features, train.histories() if side == "user" else None, train.n_items)
         mean, deviation = _scale(values, np.repeat([one.categorical for one in features], [len(one.names) for one in features]))
-        return cls(side, features, mean, deviation, left_out)
+        return cls(side, features, mean, deviation, left_out, train.n_items)
 
     @property
     def keys(self) -> list[str]:
@@ -101,8 +102,7 @@ class DerivedSet:
         """Row i describes item code i. Items without an interaction in the training part have none of them."""
         if self.side != "item":
             raise Unsupported("These are features of users.", 'Fit them with side="item".')
-        n = len(self.features[0].of_items()) if self.features else 0
-        matrix = sparse.csr_matrix(self._finish(_beside(self.features, None, n), n))
+        matrix = sparse.csr_matrix(self._finish(_beside(self.features, None, self.n_items), self.n_items))
         return FeatureTable(matrix, self.names, self.field, self.fields, dict(self.left_out))
 
     def of_unknown(self, n: int) -> np.ndarray:
@@ -117,7 +117,8 @@ class DerivedSet:
 
     def plain(self) -> dict[str, Any]:
         """JSON-able; with `arrays` what `restore` needs."""
-        return {"side": self.side, "features": [{"key": one.key, **one.plain()} for one in self.features], "left_out": dict(self.left_out)}
+        features = [{"key": one.key, **one.plain()} for one in self.features]
+        return {"side": self.side, "features": features, "left_out": dict(self.left_out), "n_items": self.n_items}
 
     def arrays(self) -> dict[str, Any]:
         """Arrays and csr matrices: "mean", "deviation", and "3.name" for array "name" of feature 3."""
@@ -132,7 +133,7 @@ class DerivedSet:
             prefix = f"{number}."
             own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
             features.append(_of_key(saved["key"]).restore({k: v for k, v in saved.items() if k != "key"}, own))
-        return cls(plain["side"], features, arrays["mean"], arrays["deviation"], dict(plain["left_out"]))
+        return cls(plain["side"], features, arrays["mean"], arrays["deviation"], dict(plain["left_out"]), plain["n_items"])
 
     def _finish(self, values: np.ndarray, n: int) -> np.ndarray:
         """Scaled, with missing numbers 0 and a column after each field that says so."""

@@ -35,4 +35,4 @@ class TasteEntropy(Learnt):
     def of_histories(self, histories: Histories) -> np.ndarray:
         share = shares(histories, self.table, self.usual, self.threshold)
         terms = share * np.log(np.maximum(share, np.float32(1e-30)))
-        return (-terms.sum(1, keepdims=True) / np.float32(max(1.0, np.log(len(self.usual))))).astype(np.float32)
+        return (-terms.sum(1, keepdims=True) / np.float32(np.log(max(2, len(self.usual))))).astype(np.float32)
