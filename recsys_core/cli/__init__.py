@@ -37,9 +37,9 @@ def _common(
 
 
 def _register() -> None:
-    from . import ab_commands, data_commands, list_commands, train_command, tune_command, workspace_commands
+    from . import ab_commands, ablation_command, data_commands, list_commands, train_command, tune_command, workspace_commands
 
-    for module in (data_commands, train_command, tune_command, list_commands, workspace_commands, ab_commands):
+    for module in (data_commands, train_command, tune_command, list_commands, workspace_commands, ab_commands, ablation_command):
         module.register(app)
 
 

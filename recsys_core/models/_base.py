@@ -39,6 +39,7 @@ class Recommender(Scoring, ABC):
     reads_features: ClassVar[bool] = False  # the columns of the user and item tables, as the dataset's feature set has them
     uses_validation: ClassVar[bool] = False  # early stopping or learnt weights: wants `validation` in fit
     personalised: ClassVar[bool] = True  # False: the same list for everybody, no fallback needed
+    ablation_axes: ClassVar[dict[str, tuple[Any, ...]]] = {}  # parts of the architecture: parameter -> values an ablation tries
     Params: ClassVar[type[Params]] = Params
 
     def __init__(self, params: Params | None = None, **values: Any) -> None:
@@ -72,6 +73,12 @@ class Recommender(Scoring, ABC):
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
         """Values for the parameters that are "auto", from the data's size. Override with the model."""
+        return {}
+
+    @classmethod
+    def without_effect(cls, params: Params, data: Dataset) -> dict[str, str]:
+        """Parameters that change nothing beside the others (resolved) on this data, each with the reason in a sentence: an ablation
+        leaves them out. Override with the model."""
         return {}
 
     def resolve(self, stats: DatasetStats) -> Params:
