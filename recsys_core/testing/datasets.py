@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from ..data.dataset import Dataset, Feedback
 from ..data.holdout import Holdout
@@ -64,6 +65,16 @@ def tastes(n_users: int = 150, n_items: int = 100, n_tastes: int = 5, *, ratings
     held = (lot - start[user]) < 0.2 * np.bincount(user, minlength=n_users)[user]
     train, held_out = np.flatnonzero(~held), np.flatnonzero(held)
     return _case(user, item, value, np.arange(len(user)) * DAY // 20, train, held_out, n_users + 3, n_items + 2, ratings)
+
+
+def described(case: Case, n_groups: int) -> Case:
+    """The same with an item table: "group", which says the pattern (item code mod n_groups), and "shelf", which says nothing."""
+    code = np.arange(case.train.n_items)
+    group = pd.Series(code % n_groups).map(lambda n: f"group {n}").astype("str")
+    shelf = pd.Series(code // n_groups % 4).map(lambda n: f"shelf {n}").astype("str")
+    table = pd.DataFrame({"group": group, "shelf": shelf})
+    held_out = replace(case.held_out, truth=replace(case.held_out.truth, item_table=table))
+    return Case(replace(case.train, item_table=table), held_out)
 
 
 def _case(

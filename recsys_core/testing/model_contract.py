@@ -22,7 +22,7 @@ from ..models._base import Need, Recommender
 from ..models._io import load_model, save_model
 from ._checks import ONE, SOME, Witness, close, cut_validation, popular_lists, recall, same, small_params
 from ._describing import DescriptionContract
-from .datasets import Case, checkerboard, tastes
+from .datasets import Case, checkerboard, described, tastes
 
 
 class ModelContract(DescriptionContract):
@@ -43,8 +43,13 @@ class ModelContract(DescriptionContract):
 
     @classmethod
     def case(cls, maker: Any = tastes) -> Case:
-        """The data set in the form the model needs: with ratings if it needs them."""
-        return maker(ratings=Need.RATINGS in cls.model.needs)
+        """The data set in the form the model needs: with ratings, with an item table."""
+        return cls.with_tables(maker, Need.RATINGS in cls.model.needs)
+
+    @classmethod
+    def with_tables(cls, maker: Any, ratings: bool) -> Case:
+        case = maker(ratings=ratings)
+        return described(case, 2 if maker is checkerboard else 5) if Need.ITEM_TABLE in cls.model.needs else case
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -68,7 +73,7 @@ class ModelContract(DescriptionContract):
     @classmethod
     def rated(cls) -> Recommender:
         """Fitted on ratings with a threshold, without times unless it needs them; user 0 liked nothing."""
-        train = tastes(ratings=True).train
+        train = cls.with_tables(tastes, ratings=True).train
         train = replace(train, value=np.where(train.user == 0, 2, train.value))
         return cls.make().fit(train if Need.TIME in cls.model.needs else replace(train, time=None), ONE)
 
@@ -98,7 +103,7 @@ class ModelContract(DescriptionContract):
         truth = held_out.truth
         model = rated
         if self.rating_params:  # ratings are easily learnt by heart, so there is something to stop by
-            fit_on, validation = cut_validation(tastes(ratings=True).train)
+            fit_on, validation = cut_validation(self.with_tables(tastes, ratings=True).train)
             model = self.make(**self.rating_params).fit(fit_on, ONE, validation=validation)
         if not model.predicts_ratings():
             assert not self.model.card().can_rate, "say in rating_params what makes it predict ratings"
