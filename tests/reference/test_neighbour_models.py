@@ -17,7 +17,8 @@ from recsys_core.errors import JobFailed, Unsupported
 from recsys_core.models.baseline.popular import Popular
 from recsys_core.models.baseline.random import Random
 from recsys_core.models.cf import _neighbours
-from recsys_core.models.cf.ease import Ease, _invert
+from recsys_core.models.cf._ease import invert
+from recsys_core.models.cf.ease import Ease
 from recsys_core.models.cf.item_knn import ItemKnn
 from recsys_core.models.cf.rp3beta import Rp3beta
 from recsys_core.models.cf.seq_item_knn import SeqItemKnn
@@ -249,10 +250,10 @@ def test_in_place_inverse_equals_numpys_and_refuses_what_has_none() -> None:
     a = rng.normal(size=(1_100, 1_200))  # more than two blocks
     square = a @ a.T + np.eye(1_100)
     expected = np.linalg.inv(square)
-    _invert(square)
+    invert(square)
     np.testing.assert_allclose(square, expected, atol=1e-8)
     with pytest.raises(JobFailed):
-        _invert(-np.eye(3))
+        invert(-np.eye(3))
 
 
 def test_gram_equals_the_plain_product_and_can_be_cancelled(data: Dataset, x: np.ndarray) -> None:

@@ -14,6 +14,11 @@ from ...errors import Unsupported
 from .._features import SideFeatures
 
 CATEGORIES, TEXTS, NUMBERS = ("categorical", "multi_valued"), ("text", "vector"), ("numeric", "date")
+READ = {
+    "categories and text": (*CATEGORIES, *TEXTS),
+    "categories": CATEGORIES,
+    "everything": (*CATEGORIES, *TEXTS, *NUMBERS),
+}  # of item columns
 CENTRES = np.arange(-2, 3, dtype=np.float32)  # deviations from the mean at which a number is "near" a point
 
 

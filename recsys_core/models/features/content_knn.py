@@ -18,9 +18,8 @@ from .._features import SideFeatures
 from ..cf import _params as shared
 from ..cf._neighbours import fill_by_popularity, folded
 from ..cf._params import ValueUse
-from ._content import CATEGORIES, NUMBERS, TEXTS, ItemVectors, item_table
+from ._content import READ, ItemVectors, item_table
 
-READ = {"categories and text": (*CATEGORIES, *TEXTS), "categories": CATEGORIES, "everything": (*CATEGORIES, *TEXTS, *NUMBERS)}
 BLOCK_CELLS = 8_000_000  # similarities held at once
 
 
