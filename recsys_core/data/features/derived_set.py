@@ -64,8 +64,10 @@ class DerivedSet:
                 features.append(one.fit(train, items, np.random.default_rng(seed)))
             except Unsupported as error:
                 left_out[one.key] = error.message
-        values = _beside(features, train.histories() if side == "user" else None, train.n_items)
-        mean, deviation = _scale(values, np.repeat([one.categorical for one in features], [len(one.names) for one in features]))
+        quantities = [one for one in features if not one.categorical]
+        scaled = np.repeat([not one.categorical for one in features], [len(one.names) for one in features]).astype(bool)
+        mean, deviation = np.zeros(len(scaled), dtype=np.float32), np.ones(len(scaled), dtype=np.float32)
+        mean[scaled], deviation[scaled] = _scale(_beside(quantities, train.histories() if side == "user" else None, train.n_items))
         return cls(side, features, mean, deviation, left_out, train.n_items)
 
     @property
@@ -185,14 +187,11 @@ def _beside(features: list[Derived], histories: Histories | None, n_items: int) 
     return np.hstack([one.of_histories(batch) for one in features])
 
 
-def _scale(values: np.ndarray, categorical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, deviation) float32 of each column over the rows that have it; 0 and 1 for categorical ones and those of one value."""
+def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, deviation) of each column over the rows that have it; a deviation of 1 where all are the same."""
     present = ~np.isnan(values)
     n = np.maximum(present.sum(0), 1)
     filled = np.where(present, values, 0).astype(np.float64)
     mean = filled.sum(0) / n
     deviation = np.sqrt((np.where(present, filled - mean, 0) ** 2).sum(0) / n)
-    left_alone = categorical.astype(bool) if len(categorical) else np.zeros(0, dtype=bool)
-    mean = np.where(left_alone, 0, mean)
-    deviation = np.where(left_alone | (deviation < 1e-6), 1, deviation)
-    return mean.astype(np.float32), deviation.astype(np.float32)
+    return mean, np.where(deviation < 1e-6, 1, deviation)
