@@ -399,3 +399,9 @@ def test_default_and_chosen_keys():
         both(made_up(), ["item_agee"])
     with pytest.raises(Unsupported):
         items.of_histories(made_up().histories())
+
+
+def test_items_that_came_after_training_say_nothing_of_a_user():
+    users, _ = both(made_up(), ["activity", "mainstream", "taste_profile", "taste_entropy", "cluster_profile"])
+    with_new = users.of_histories(Histories.from_lists([[3, 45, 1, 99], [45]]))
+    assert np.array_equal(with_new, users.of_histories(Histories.from_lists([[3, 1], []])))

@@ -63,8 +63,16 @@ def relevant(histories: Histories, threshold: float | None) -> Histories:
 
 
 def distinct(histories: Histories, n_items: int) -> sparse.csr_matrix:
-    """csr float32 (B, n_items), 1 for each item had; worked out once for all features of a batch."""
-    return _once(histories, ("distinct", n_items), lambda: histories.matrix(n_items))
+    """csr float32 (B, n_items), 1 for each item had that training knew; worked out once for all features of a batch."""
+    return _once(histories, ("distinct", n_items), lambda: _known(histories, n_items).matrix(n_items))
+
+
+def _known(histories: Histories, n_items: int) -> Histories:
+    """Without items of codes from n_items on."""
+    known = histories.items < n_items
+    if known.all():
+        return histories
+    return Histories.from_rows(len(histories), histories.row[known], histories.items[known], histories.values[known])
 
 
 def rows(histories: Histories) -> np.ndarray:
