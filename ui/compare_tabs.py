@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from . import compare_fairness, compare_robustness, compare_segments, compare_stability, compare_verdicts, compare_views
+from . import compare_ablation, compare_fairness, compare_robustness, compare_segments, compare_stability, compare_verdicts, compare_views
 from .compare_views import View
 from .errors import guard
 
@@ -20,6 +20,7 @@ TABS: dict[str, Callable[[View], None]] = {
     "Exposure": compare_views.exposed,
     "Overlap": compare_views.overlapping,
     "Robustness": compare_robustness.robustness,
+    "Architecture": compare_ablation.architecture,
     "Training": compare_views.training,
     "Time and memory": compare_views.cost,
 }

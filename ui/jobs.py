@@ -112,7 +112,7 @@ def _job(job: Any, key: str) -> None:
         now = job.progress() if job.state == "running" else {}
         steps = _curve(job) if job.kind == "train" and job.state != "queued" else []
         if job.state == "running":
-            _progress(now, steps, own_words=job.kind == "tune")
+            _progress(now, steps, own_words=job.kind in ("tune", "ablation"))
         elif job.ended:
             took = "" if job.seconds is None else f" · took {duration(job.seconds)}"
             st.caption(f"{md(job.reason)} " * bool(job.reason) + f"{_judged_how(job)}{ago(job.finished or job.submitted)}{took}")
@@ -132,6 +132,8 @@ def _again(job: Any, key: str) -> None:
         about = "Goes on from the last checkpoint, with the same result as if it had not been stopped. Few passes are done again."
     elif job.kind == "tune":
         label, icon, about = "Continue", ":material/resume:", "Goes on with the trials that are there."
+    elif job.kind == "ablation":
+        label, icon, about = "Continue", ":material/resume:", "Goes on with the variants that are there."
     st.button(label, key=f"{key}-again-{job.id}", icon=icon, on_click=_retry, args=(job.id,), help=about)
 
 
