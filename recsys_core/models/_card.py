@@ -78,18 +78,20 @@ class Card:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why an item: `parts` best first. kind: 'history' (refs are item codes), 'models' or 'features' (names).
+    """Why an item: `parts` best first. kind: 'history' (refs are item codes), 'models' or 'features' (names), or 'mixed':
+    then `sorts` says of each ref what it is: "history" (an item code), "item feature" or "user feature" (text such as "genres = Comedy").
 
     contributions add up to `total` where the model is additive (`exact`), else they are shares.
     method: one sentence on how they were computed.
     """
 
-    kind: Literal["history", "models", "features"]
+    kind: Literal["history", "models", "features", "mixed"]
     refs: tuple[int | str, ...]
     contributions: tuple[float, ...]
     total: float
     exact: bool
     method: str
+    sorts: tuple[str, ...] = ()
 
     @classmethod
     def of_history(cls, items: np.ndarray, parts: np.ndarray, k: int, method: str) -> Self:

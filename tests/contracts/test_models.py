@@ -17,7 +17,7 @@ PARAMS["stacking"] = {"models": ["ease", "item_knn"], "epochs": 4, "networks": 1
 PARAMS["caser"] = {"epochs": 20, "dim": 16, "max_len": 4}
 PARAMS["bert4rec"] = {"epochs": 30, "dim": 16, "max_len": 10}
 # What makes a model predict ratings, where its default parameters rank.
-RATING_PARAMS = {key: {"loss": "mse"} for key in ("neumf", "gmf", "mlp", "deepfm")}
+RATING_PARAMS = {key: {"loss": "mse"} for key in ("neumf", "gmf", "mlp", "deepfm", "m6_rec")}
 
 
 class _Loaded:
@@ -30,15 +30,15 @@ class _Loaded:
         return registry.get("model", self.key)
 
 
-# Networks have a battery of their own; their folders say which those are without importing them.
-DEEP_FOLDERS = {"deep", "sequential"}
+# Networks have a battery of their own; their folders or keys say which those are without importing them.
+DEEP_FOLDERS, DEEP_KEYS = {"deep", "sequential"}, {"m6_rec"}
 
 
 def _battery(key: str) -> type:
     folder = registry.module_of("model", key).split(".")[-2]
     return type(
         f"Test_{key}",
-        (DeepContract if folder in DEEP_FOLDERS else ModelContract,),
+        (DeepContract if folder in DEEP_FOLDERS or key in DEEP_KEYS else ModelContract,),
         {"model": _Loaded(key), "params": PARAMS.get(key), "rating_params": RATING_PARAMS.get(key, {}), "__module__": __name__},
     )
 
