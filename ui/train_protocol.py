@@ -19,7 +19,7 @@ from .text import md
 from .train_own_test import OWN_TEST, own_test_picker
 
 DEFAULT_KS = "5, 10, 20"
-ORDER = ("random", "leave_last", "global_time", "cold_users", "kfold", OWN_TEST)
+ORDER = ("random", "leave_last", "global_time", "cold_users", "cold_items", "cold_both", "kfold", OWN_TEST)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,13 @@ from ..data.holdout import Holdout
 from ..errors import Unsupported
 from ..params import Params
 
+PARTS = {
+    "warm": "Known users, known items",
+    "new_items": "Known users, new items",
+    "new_users": "New users, known items",
+    "new_both": "New users, new items",
+}
+
 
 @dataclass(frozen=True)
 class Split:
@@ -23,6 +30,8 @@ class Split:
 
     notes: sentences for the protocol card (what was skipped, how many, why). skipped: reason -> number of
     interactions that are neither in train nor in test; train + test (+ given) + skipped = all.
+    parts: what is measured apart, each with its own truth, given and candidates; keys are those of `PARTS`. `test` drives the
+    headline figures and may be one of them (the same object). An interaction is the truth of one part at most.
     """
 
     train: Dataset
@@ -30,6 +39,7 @@ class Split:
     fold: int = 0
     notes: tuple[str, ...] = field(default=())
     skipped: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, Holdout] = field(default_factory=dict)
 
 
 class Splitter(ABC):

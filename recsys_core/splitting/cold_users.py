@@ -72,7 +72,7 @@ class ColdUsers(Splitter):
         cold_row = cold[data.user]
         train = data.subset(~cold_row)
         test = Holdout(data.subset(cold_row & ~shown), data.subset(cold_row & shown))
-        yield Split(train, test, 0, (*notes, *common_notes(train, test)))
+        yield Split(train, test, 0, (*notes, *common_notes(train, test)), parts={"new_users": test})
 
     def describe(self) -> str:
         p = self.params
