@@ -19,6 +19,7 @@ from .._vectors import cosines
 from ..deep._base import DeepRecommender
 from ._m6_inputs import Inputs
 from ._m6_params import M6Params
+from ._m6_parts import AXES, without_effect
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -56,6 +57,7 @@ class M6Rec(DeepRecommender):
         "https://papers.nips.cc/paper/7081-dropoutnet-addressing-cold-start-in-recommender-systems",
     )
     Params = M6Params
+    ablation_axes = AXES
     reads_features = True
     reads_user_table = True
     inputs: Inputs
@@ -68,6 +70,10 @@ class M6Rec(DeepRecommender):
             "batch_size": int(np.clip(2 ** np.round(np.log2(max(1, stats.n_users) / 10)), 8, 512)),
             "extra_items": stats.n_items if stats.n_items <= WHOLE_CATALOGUE else 2048,
         }
+
+    @classmethod
+    def without_effect(cls, params: Params, data: Dataset) -> dict[str, str]:
+        return without_effect(params, data)
 
     def cost(self, stats: DatasetStats) -> Cost:
         p = self.resolve(stats)
