@@ -13,6 +13,7 @@ from recsys_core.testing.model_contract import ModelContract
 
 # Parts and sizes for tiny data, where the preset "fast" alone does not say.
 PARAMS = {key: {"models": ["ease", "item_knn"]} for key in ("weighted", "average", "rank_fusion", "switching", "cascade", "auto_fusion")}
+PARAMS["cold_bridge"] = {"models": ["ease"]}
 PARAMS["stacking"] = {"models": ["ease", "item_knn"], "epochs": 4, "networks": 1, "hidden": 4}
 PARAMS["caser"] = {"epochs": 20, "dim": 16, "max_len": 4}
 PARAMS["bert4rec"] = {"epochs": 30, "dim": 16, "max_len": 10}
