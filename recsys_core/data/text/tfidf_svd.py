@@ -100,7 +100,7 @@ class TfidfSvd(TextEncoder):
 def _counts(vectorizer: Any, texts: list[str]) -> tuple[Any, sparse.csr_matrix] | None:
     """The weighted counts of terms that more than one text has; of all terms where there are few texts or none returns."""
     for fewest in [2, 1] if len(texts) > FEW_TEXTS else [1]:
-        counter = vectorizer(analyzer=terms, min_df=fewest, max_features=MOST_TERMS, sublinear_tf=True, dtype=np.float32)
+        counter = vectorizer(analyzer=terms, min_df=fewest, max_features=MOST_TERMS, sublinear_tf=True)
         try:
             return counter, counter.fit_transform(texts)
         except ValueError:  # scikit-learn's word for a vocabulary with nothing in it
