@@ -26,7 +26,7 @@ from ..params import Params, fields
 from ..splitting._base import Split
 from ..store.findings import AnalysisEntry
 from ..store.workspace import Workspace
-from .ablation_result import NEW_ITEMS, result_of
+from .ablation_result import result_of
 from .ablation_spec import AblationSpec
 from .equipped import equipped
 from .machine import versions
@@ -35,7 +35,7 @@ from .sources import Fold
 from .spec import digest
 
 VARIED = ("int", "float", "bool", "choice", "text")  # kinds of parameters that can be an axis
-FEW = 30  # users with a new item held out, below which new items are not judged apart
+FEW = 30  # users below which a part is not judged apart
 
 
 @dataclass
@@ -75,18 +75,17 @@ class Judge:
 
         if self.validation is not None:
             model.fit(self.part, ctx, validation=self.validation if model.wants_validation() else None)
-            train, holdout = self.part, self.validation
+            train, holdout, split = self.part, self.validation, None
             top = model.recommend_holdout(holdout, self.spec.k)
         else:
             model, _, _ = fit(model, self.fold, ctx, refit=self.spec.train.refit)
             split = self.fold.test()
             train, holdout = split.train, split.test
-            top = recommend_test(model, Split(train, holdout), self.spec.k)
+            top = recommend_test(model, split, self.spec.k)
         found = {"": self._figures(top, holdout, train)}
-        new = new_items(train, holdout)
-        if new is not None:
-            found[NEW_ITEMS] = self._figures(model.recommend_holdout(new, self.spec.k), new, train)
-        users = np.asarray(holdout.users, dtype=np.int64)
+        for name, part in apart(train, holdout, split).items():
+            found[name] = self._figures(model.recommend_holdout(part, self.spec.k), part, train)
+        users = np.unique(np.concatenate([frame.index.to_numpy(np.int64) for frame in found.values()]))
         columns = tuple(f"{where}/{name}" if where else name for where, frame in found.items() for name in frame.columns)
         return columns, users, np.concatenate([frame.reindex(users).to_numpy(np.float64).T for frame in found.values()])
 
@@ -96,12 +95,16 @@ class Judge:
         return evaluate(top, holdout, Catalog.from_dataset(train), [self.spec.k], metrics=list(self.spec.metrics)).per_user
 
 
-def new_items(train: Dataset, holdout: Holdout) -> Holdout | None:
-    """The held-out interactions with items nobody has in `train`, which alone are candidates; None where hardly any user has one."""
-    unseen = np.bincount(train.item, minlength=holdout.truth.n_items)[: holdout.truth.n_items] == 0
-    allowed = np.flatnonzero(unseen) if holdout.candidates is None else np.intersect1d(np.flatnonzero(unseen), holdout.candidates)
-    out = Holdout(holdout.truth.subset(unseen[holdout.truth.item]), holdout.given, allowed.astype(np.int32))
-    return out if len(out.users) >= FEW else None
+def apart(train: Dataset, holdout: Holdout, split: Split | None) -> dict[str, Holdout]:
+    """What is judged besides the whole: the parts of the split, or else what is held out of items nobody has in `train`, which alone
+    are candidates then. Parts with hardly any users are left aside."""
+    parts = {name: part for name, part in (split.parts if split is not None else {}).items() if part is not holdout}
+    unseen = np.bincount(train.item, minlength=holdout.truth.n_items) == 0
+    is_new = unseen[holdout.truth.item]
+    if not parts and is_new.any() and not is_new.all():
+        allowed = np.flatnonzero(unseen) if holdout.candidates is None else np.intersect1d(np.flatnonzero(unseen), holdout.candidates)
+        parts["new_items"] = Holdout(holdout.truth.subset(is_new), holdout.given, allowed.astype(np.int32))
+    return {name: part for name, part in parts.items() if len(part.users) >= FEW}
 
 
 def axes_of(model_cls: Any, params: Params, asked: dict[str, Any], data: Dataset) -> tuple[list[Axis], dict[str, str]]:

@@ -2,7 +2,7 @@
 
 result.json: the spec, and
   axes [{"name", "label", "values", "base"}], left_out {name: why}, n_combinations, seeds_used [..], notes [..]
-  where {"": or "new_items": {"label", "n_users"}}
+  where {"" (the whole) or a key of PARTS: {"label", "n_users"}}
   variants [{"number", "settings", "state": "done" | "failed" | "not done", "reason", "seconds", "figures": {where: {"ndcg@20": mean}},
              "to_base": {where: {"ndcg@20": Effect}}}]
   effects {where: {"ndcg@20": [Effect: every value against every other, that of the base first]}}
@@ -19,13 +19,13 @@ from ..data.dataset import Dataset
 from ..evaluation.ablation import MODES, Plan
 from ..evaluation.ablation_effects import effects, variants_to_base
 from ..evaluation.compare import higher_is_better
+from ..splitting._base import PARTS
 from .ablation_spec import AblationSpec
 
 if TYPE_CHECKING:
     from .ablation import Trials
 
-NEW_ITEMS = "new_items"
-LABELS = {"": "all held-out items", NEW_ITEMS: "new items only"}
+WHOLE = "everything held out"
 
 
 def result_of(spec: AblationSpec, plan: Plan, left_out: dict[str, str], trials: Trials, part: Dataset, n_folds: int) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def result_of(spec: AblationSpec, plan: Plan, left_out: dict[str, str], trials: 
         place, _, metric = name.rpartition("/")
         own = values[:, :, column]
         n_users = int(np.isfinite(own[:, sorted(done)]).all(axis=(0, 1)).sum())
-        where.setdefault(place, {"label": LABELS[place], "n_users": n_users})
+        where.setdefault(place, {"label": PARTS[place] if place else WHOLE, "n_users": n_users})
         means = {number: float(np.nanmean(own[:, number])) for number in done}
         better = max if higher_is_better(metric) else min
         told["figures"].setdefault(place, {})[metric] = means

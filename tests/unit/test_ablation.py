@@ -20,7 +20,7 @@ from recsys_core.evaluation.ablation import MODES, axis_of, key, make_plan
 from recsys_core.evaluation.ablation_effects import Effect, effects, training_noise, variants_to_base
 from recsys_core.evaluation.ablation_words import axis_sentence, best_sentence, between, clear_axes, settings_text, to_base
 from recsys_core.jobs import TrainSpec
-from recsys_core.jobs.ablation import ablate, new_items
+from recsys_core.jobs.ablation import ablate, apart
 from recsys_core.jobs.ablation_spec import AblationSpec
 from recsys_core.jobs.training import train_in_workspace
 from recsys_core.models._base import Recommender
@@ -293,13 +293,18 @@ def test_judged_on_the_test_it_has_the_figures_of_the_run_and_goes_with_it(films
 
 
 def test_new_items_are_judged_apart(films, toy):
-    _, entry = films
+    workspace, entry = films
     data = entry.load()
     fresh = data.item % 10 == 0
     train, truth = data.subset(~fresh), data.subset(fresh | (data.item % 10 == 1))
-    new = new_items(train, Holdout(truth))
+    new = apart(train, Holdout(truth), None)["new_items"]
     assert set(np.unique(new.truth.item) % 10) == {0} and list(new.candidates) == [0, 10, 20, 30, 40, 50]
-    assert new_items(data, Holdout(truth)) is None
+    assert apart(data, Holdout(truth), None) == {} == apart(train, Holdout(data.subset(fresh)), None), "nothing is new, or everything"
+    spec = _spec(entry, train={"split": "cold_items"}, part="test", axes={"neighbours": (True, False)})
+    result = ablate(workspace, spec, RunContext(threads=1)).result()
+    assert set(result["where"]) == {"", "warm"} and result["where"]["warm"]["label"] == "Known users, known items"
+    warm, new = (Effect.from_dict(result["effects"][place]["ndcg@5"][0]).found for place in ("warm", ""))
+    assert warm.better == "true" and new.mean_a == 0.0, "neighbours know nothing of new items and crowd them out"
 
 
 def test_wrong_wishes_are_refused_in_words(films, toy):
