@@ -18,6 +18,7 @@ import pandas as pd
 from scipy import sparse
 
 from ..data.dataset import Dataset
+from ..data.features import GROUPING
 from ..data.features.columns import cells, days, numbers, values_of
 from ..data.features.guessing import guess
 from ..errors import Unsupported
@@ -162,7 +163,7 @@ def usable_columns(table: pd.DataFrame | None) -> dict[str, str]:
     if table is None:
         return {}
     kinds = {name: guess(name, table[name].reset_index(drop=True)).kind for name in map(str, table.columns)}
-    return {name: kind for name, kind in kinds.items() if kind is not None}
+    return {name: kind for name, kind in kinds.items() if kind in GROUPING}
 
 
 def by_column(table: pd.DataFrame, column: str, side: Side, n: int, among: np.ndarray | None = None) -> Grouping:
@@ -173,8 +174,9 @@ def by_column(table: pd.DataFrame, column: str, side: Side, n: int, among: np.nd
     """
     values = table[column].reset_index(drop=True)
     found = guess(column, values)
-    if found.kind is None:
-        raise Unsupported(f"The column '{column}' cannot part {side}s into groups: {found.reason}", "Choose another column.")
+    if found.kind not in GROUPING:
+        why = found.reason or "Nearly every row has a value of its own."
+        raise Unsupported(f"The column '{column}' cannot part {side}s into groups: {why}", "Choose another column.")
     counts = np.zeros(n, dtype=bool)
     counts[np.arange(n) if among is None else among] = True
     saying = f"{column} {{}}"

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from ..data.dataset import Dataset
-from ..data.features import FeatureEncoder
+from ..data.features import CYCLES, FeatureEncoder
 from ..data.histories import Histories
 from ..data.topk import top_k
 from ..metrics._catalog import category_features
@@ -107,7 +107,7 @@ class Surroundings:
         learnt: dict[str, Any] = {"groups": item_groups(data)}
         for name, table in (("item_table", data.item_table), ("user_table", data.user_table)):
             if tables and table is not None and table.shape[1]:
-                narrow = narrowed(FeatureEncoder.fit(table).encode(table))
+                narrow = narrowed(FeatureEncoder.fit(table, without=("text", "vector", CYCLES)).encode(table))
                 if narrow is not None:
                     learnt[name] = narrow
         return learnt

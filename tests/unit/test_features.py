@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys_core.data.features.guessing import CONSTANT, EMPTY, NEAR_UNIQUE, ROW_NUMBERS, VECTORS, Guess
-from recsys_core.data.features import FeatureEncoder, encode_table, guess_schema
+from recsys_core.data.features import CYCLES, FeatureEncoder, encode_table, guess_schema
+from recsys_core.data.features.guessing import CONSTANT, EMPTY, NEAR_UNIQUE, ROW_NUMBERS, UNEVEN, Guess
+from recsys_core.data.features.prose import LINKS, OBJECTS
 from recsys_core.errors import DataError
 
 WORDS = ["Action", "Animation", "Children's", "Comedy", "Drama", "Film-Noir", "Sci-Fi"]
@@ -115,10 +116,11 @@ def test_numbers_as_people_write_them(cells, numbers):
     ids=["ISO", "day first", "month names", "with time", "datetimes", "unix seconds"],
 )
 def test_dates_give_year_and_age(cells):
-    reference = encode_table(pd.DataFrame({"released_time": ["2020-01-31", "2021-06-01", "2024-12-24", None] * 5})).matrix.toarray()
+    days = pd.DataFrame({"released_time": ["2020-01-31", "2021-06-01", "2024-12-24", None] * 5})
+    reference = encode_table(days, without=[CYCLES]).matrix.toarray()
     table = pd.concat([pd.DataFrame({"released_time": cells})] * 5)
     schema = guess_schema(table) if not isinstance(cells[0], int) else {"released_time": Guess("date", settings={"unit": "s"})}
-    told = encode_table(table, schema)
+    told = encode_table(table, schema, without=[CYCLES])
     assert told.names == ["released_time.year", "released_time.age", "released_time=(missing)"] and told.fields[0][1] == "date"
     np.testing.assert_allclose(told.matrix.toarray(), reference, atol=1e-5)
     years, ages = reference[:3, 0], reference[:3, 1]
@@ -130,25 +132,29 @@ def test_what_gives_no_features_says_why():
     rng = np.random.default_rng(0)
     table = pd.DataFrame(
         {
-            "title": [f"The tale of {w}" for w in rng.permutation(n)],
             "url": [f"https://example.org/{w}" for w in range(n)],
+            "mail": [f"person{w}@example.org" for w in range(n)],
             "item_id": rng.permutation(n * 50)[:n],
             "line": np.arange(n),
+            "sku": [f"B{w:06d}X" for w in rng.permutation(n)],
             "nothing": [None] * n,
             "same": ["x"] * n,
             "zip": [f"{z:05d}" for z in rng.permutation(99_999)[:n]],
-            "vector": [rng.normal(size=4).tolist() for _ in range(n)],
+            "ragged": [rng.normal(size=rng.integers(1, 9)).tolist() for _ in range(n)],
+            "object": [{"k": int(w)} for w in rng.permutation(n)],
         }
     )
     assert encode_table(table).left_out == {
-        "title": NEAR_UNIQUE,
-        "url": NEAR_UNIQUE,
+        "url": LINKS,
+        "mail": LINKS,
         "item_id": ROW_NUMBERS,
         "line": ROW_NUMBERS,
+        "sku": NEAR_UNIQUE,
         "nothing": EMPTY,
         "same": CONSTANT,
         "zip": NEAR_UNIQUE,
-        "vector": VECTORS,
+        "ragged": UNEVEN,
+        "object": OBJECTS,
     }
 
 
@@ -167,6 +173,17 @@ def test_what_gives_no_features_says_why():
         ("mood", ["😀", "😢", None] * 10, "categorical"),
         ("age_band", ["18-24", "25-34", "65+"] * 10, "categorical"),
         ("zip", ["02138", "10001"] * 10, "categorical"),
+        ("title", [f"The tale of {w} {w + 1}" for w in range(90)], "text"),
+        ("title", [f"{w} ({year})" for w, year in zip(["Alien", "Brazil", "Casablanca"] * 30, range(1900, 1990), strict=True)], "text"),
+        ("name", ["".join(np.random.default_rng(w).choice(list("abcdefgh"), 8)) for w in range(90)], "text"),
+        ("标题", [f"第{w}个故事" for w in range(90)], "text"),
+        ("about", [f"<p>A film about {w} people 😀</p>" for w in range(90)], "text"),
+        ("key", [f"{w:08x}" for w in np.random.default_rng(0).integers(0, 2**31, 90)], "id"),
+        ("movie_id", [f"The tale of {w}" for w in range(90)], "id"),
+        ("image", [np.arange(4) / 3 + w for w in range(90)], "vector"),
+        ("image", [f"[{w / 7}, {w / 3}, 0.5]" for w in range(90)], "vector"),
+        ("image", [f"{w / 7} {w / 3} 0.5 -1e-3" for w in range(90)], "vector"),
+        ("clicks", [[w * 7 % 5, w % 3 + 10] for w in range(90)], "multi_valued"),
     ],
 )
 def test_kinds_are_guessed(name, cells, kind):
@@ -228,7 +245,7 @@ def test_a_nasty_table_is_taken():
     table["cats"] = [f"c{k % 100}" for k in range(n)]
     table.columns = [*table.columns[:-1], 7]
     table.insert(0, "c1", "twice", allow_duplicates=True)
-    told = encode_table(table)
+    told = encode_table(table, without=["text"])
     assert np.isfinite(told.matrix.data).all() and told.matrix.shape == (n, told.n_features) and told.n_features == len(set(told.names))
     assert len(told.fields) + len(told.left_out) == table.shape[1]
     assert all(reason.endswith(".") for reason in told.left_out.values())

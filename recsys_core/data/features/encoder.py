@@ -13,8 +13,11 @@ from scipy import sparse
 from ...context import QUIET, RunContext
 from ...errors import DataError
 from .columns import columns_of
-from .fields import KINDS
-from .guessing import Guess, guess
+from .fields import KINDS, Field, Id
+from .guessing import GROUPED, Guess, guess, members, settings_to_read
+from .vectors import numbered_groups
+
+CYCLES = "date cycles"  # beside the kinds, what a model may do without: the time of year and week of dates
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class FeatureTable:
 class FeatureEncoder:
     """What was learnt from a table: its fields. Encodes any table with (some of) these columns."""
 
-    def __init__(self, encoders: list[Any], left_out: dict[str, str] | None = None) -> None:
+    def __init__(self, encoders: list[Field], left_out: dict[str, str] | None = None) -> None:
         self.encoders, self.left_out = encoders, dict(left_out or {})
 
     @classmethod
@@ -70,21 +73,34 @@ class FeatureEncoder:
         *,
         without: Iterable[str] = (),
     ) -> Self:
-        """schema: what each column is (guessed when None); columns it does not name are left out. without: kinds left out."""
+        """schema: what each column is (guessed when None); columns it does not name are left out. An entry that is no column may name
+        several in its settings ("columns"), which together are one vector. without: kinds left out, and CYCLES."""
         columns = columns_of(table) if table is not None else {}
         schema = guess_schema(table) if schema is None else schema
+        together = {name for what in schema.values() for name in members(what)}
         encoders, left_out = [], {}
-        for name, column in columns.items():
-            what = schema.get(name, Guess(None, "It was not chosen."))
-            if what.kind is None:
-                left_out[name] = what.reason
+        for name in _in_order(columns, schema):
+            what = schema.get(name, Guess(None, GROUPED if name in together else "It was not chosen."))
+            if name in together and what.kind is None:
+                continue
+            if what.kind is None or what.kind == Id.kind:
+                left_out[name] = what.reason or Id.summary
+            elif what.kind not in KINDS:
+                raise DataError(f"The column '{name}' cannot be of kind '{what.kind}'.", f"Kinds are {', '.join(KINDS)}.")
             elif what.kind in without:
                 left_out[name] = f"Not read: {KINDS[what.kind].label.lower()}."
-            elif what.kind in KINDS:
-                encoders.append(KINDS[what.kind].fit(name, column, ctx, **(what.settings or {})))
             else:
-                raise DataError(f"The column '{name}' cannot be of kind '{what.kind}'.", f"Kinds are {', '.join(KINDS)}.")
+                column = _column(columns, members(what) or [name], name, len(table))
+                settings = settings_to_read(what, column)
+                if what.kind == "date" and CYCLES in without:
+                    settings["cycles"] = "no"
+                encoders.append(KINDS[what.kind].fit(name, column, ctx, **settings))
         return cls(encoders, left_out)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on cells that could not be read as what their column is."""
+        return [note for one in self.encoders for note in one.notes]
 
     @property
     def names(self) -> list[str]:
@@ -102,8 +118,7 @@ class FeatureEncoder:
     def encode(self, table: pd.DataFrame, ctx: RunContext = QUIET) -> sparse.csr_matrix:
         """csr float32 (rows, n_features). A value never seen is "other"; a column that is not there is missing in every row."""
         columns = columns_of(table)
-        nothing = pd.Series([None] * len(table), dtype=object)
-        parts = [one.encode(columns.get(one.name, nothing), ctx) for one in self.encoders]
+        parts = [one.encode(_column(columns, one.reads, one.name, len(table)), ctx) for one in self.encoders]
         out = sparse.hstack(parts, format="csr", dtype=np.float32) if parts else sparse.csr_matrix((len(table), 0), dtype=np.float32)
         out.eliminate_zeros()
         out.sort_indices()
@@ -133,8 +148,37 @@ class FeatureEncoder:
 
 
 def guess_schema(table: pd.DataFrame | None) -> dict[str, Guess]:
-    """column -> what it is. Change entries and give them to `FeatureEncoder.fit`."""
-    return {name: guess(name, column) for name, column in columns_of(table).items()} if table is not None else {}
+    """column -> what it is; columns that together are one vector are one entry ("emb_*") in the place of the first of them.
+    Change entries and give them to `FeatureEncoder.fit`."""
+    if table is None:
+        return {}
+    columns = columns_of(table)
+    groups = numbered_groups(columns)
+    first = {names[0]: group for group, names in groups.items()}
+    together = {name for names in groups.values() for name in names}
+    schema = {}
+    for name, column in columns.items():
+        if name in first:
+            schema[first[name]] = Guess("vector", settings={"columns": groups[first[name]]})
+        elif name not in together:
+            schema[name] = guess(name, column)
+    return schema
+
+
+def _in_order(columns: dict[str, pd.Series], schema: dict[str, Guess]) -> list[str]:
+    """Columns and groups of them, in the order of the table; a group is where its first column is."""
+    place = {name: number for number, name in enumerate(columns)}
+    groups = {
+        name: min((place[m] for m in members(what) if m in place), default=None) for name, what in schema.items() if name not in place
+    }
+    place |= {name: at - 0.5 for name, at in groups.items() if at is not None}
+    return sorted(place, key=place.get)
+
+
+def _column(columns: dict[str, pd.Series], reads: list[str], name: str, n: int) -> Any:
+    """What a field reads: its column, or a frame of its columns; what is not there is missing in every row."""
+    found = {one: columns.get(one, pd.Series([None] * n, dtype=object)) for one in reads}
+    return found[name] if reads == [name] else pd.DataFrame(found, index=range(n))
 
 
 def encode_table(table: pd.DataFrame, schema: dict[str, Guess] | None = None, ctx: RunContext = QUIET, **more: Any) -> FeatureTable:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from .columns import LISTS, cells, looks_like_dates, looks_numeric, numbers, values_of
+from .prose import OBJECTS, why_not_prose
+from .vectors import holds_vectors
 
 ID_NAME = re.compile(r"(?:^|[_\W])(?i:id|ids|uuid|guid|isbn|asin|ean|sku|url|link)$|[a-z](?:Id|ID|Url|URL)$")
 CODE_NAME = re.compile(r"zip|postal|postcode|plz|code$", re.I)
@@ -19,9 +21,10 @@ LARGEST_SAMPLE = 100_000  # rows looked at
 
 EMPTY = "It is empty."
 CONSTANT = "It has the same value in every row."
-NEAR_UNIQUE = "Nearly every row has a value of its own (a title, a text, a link or an id)."
+NEAR_UNIQUE = "Nearly every row has a value of its own, and it is no text (an id, a code)."
 ROW_NUMBERS = "It is an id or numbers the rows."
-VECTORS = "Its cells are vectors of numbers."
+UNEVEN = "Its cells are lists of numbers without a common length."
+GROUPED = "It is part of a group of columns that is left out."
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Guess:
     kind: str | None
     reason: str = ""
     settings: dict[str, Any] | None = None
+
+
+def members(what: Guess) -> list[str]:
+    """The columns that together are this entry of a schema; none where it is a column itself."""
+    return list((what.settings or {}).get("columns") or [])
 
 
 def rare_below(n_rows: int) -> int:
@@ -44,6 +52,9 @@ def guess(name: str, column: pd.Series) -> Guess:
     if len(column) > LARGEST_SAMPLE:
         rare = max(2.0, rare * LARGEST_SAMPLE / len(column))
         column = column.sample(LARGEST_SAMPLE, random_state=0).reset_index(drop=True)
+    vectors = holds_vectors(column)
+    if vectors is not None:
+        return Guess("vector", settings={}) if vectors == "yes" else Guess(None, UNEVEN)
     text = cells(column)
     present = text[text.notna()]
     if len(present) == 0:
@@ -67,7 +78,28 @@ def guess(name: str, column: pd.Series) -> Guess:
     separator = _separator(counts, rare)
     if separator is not None:
         return Guess("multi_valued", settings={"separator": separator})
-    return _guess_categories(counts, rare)
+    return _guess_categories(name, counts, rare)
+
+
+def settings_to_read(what: Guess, column: pd.Series | pd.DataFrame) -> dict[str, Any]:
+    """Its settings, with what reading the column needs and nobody said (a kind that was chosen, not guessed): the decimal mark,
+    what parts the values, whether the day comes first."""
+    settings = dict(what.settings or {})
+    needs = {"numeric": "decimal", "multi_valued": "separator", "date": "day_first"}.get(what.kind or "")
+    if needs is None or needs in settings or isinstance(column, pd.DataFrame):
+        return settings
+    text = cells(column.sample(LARGEST_SAMPLE, random_state=0) if len(column) > LARGEST_SAMPLE else column).dropna()
+    counts = text.value_counts()
+    distinct = pd.Series(counts.index, dtype=object).astype("str")
+    if not len(counts):
+        return settings
+    if what.kind == "numeric":
+        return settings | {"decimal": looks_numeric(distinct) or "."}
+    if what.kind == "date":
+        return settings | {"day_first": bool(looks_like_dates(distinct))}
+    if (distinct.str.startswith("[") & distinct.str.endswith("]")).mean() >= 0.5:
+        return settings | {"separator": LISTS}
+    return settings | {"separator": max(("|", ";", ",", "/"), key=lambda mark: distinct.str.contains(mark, regex=False).mean())}
 
 
 def _guess_numbers(name: str, column: pd.Series, counts: pd.Series, rare: float, decimal: str) -> Guess:
@@ -79,26 +111,27 @@ def _guess_numbers(name: str, column: pd.Series, counts: pd.Series, rare: float,
         return Guess("numeric", settings={"decimal": decimal})
     own = len(distinct) > 0.9 * len(found) and len(found) > FEW_NUMBERS
     if own and (ID_NAME.search(name) or distinct[-1] - distinct[0] < 1.5 * len(found)):
-        return Guess(None, ROW_NUMBERS)
+        return Guess("id", ROW_NUMBERS)
     if TIME_NAME.search(name) and 1e8 <= np.median(distinct) <= 5e12:
         return Guess("date", settings={"day_first": False, "unit": "ms" if np.median(distinct) > 1e11 else "s"})
     if ID_NAME.search(name) or CODE_NAME.search(name):
-        return _guess_categories(counts, rare)
+        return _guess_categories(name, counts, rare)
     return Guess("categorical") if len(distinct) <= FEW_NUMBERS else Guess("numeric", settings={"decimal": decimal})
 
 
-def _guess_categories(counts: pd.Series, rare: float) -> Guess:
-    """Categories when at least half of the rows share their value with others."""
+def _guess_categories(name: str, counts: pd.Series, rare: float) -> Guess:
+    """Categories when at least half of the rows share their value with others, else a text, or what only tells rows apart."""
     shared = counts[counts >= rare].sum() / counts.sum()
-    return Guess("categorical") if shared >= 0.5 else Guess(None, NEAR_UNIQUE)
+    if shared >= 0.5:
+        return Guess("categorical")
+    why = why_not_prose(name, pd.Series(counts.index, dtype=object).astype("str")) or ("?" if ID_NAME.search(name) else "")
+    if why:
+        return Guess(None if why == OBJECTS else "id", NEAR_UNIQUE if why == "?" else why)
+    return Guess("text", settings={})
 
 
 def _guess_lists(counts: pd.Series, rare: float) -> Guess:
     lists = pd.Series([values_of(cell, LISTS) for cell in counts.index])
-    lengths, values = lists.str.len(), lists.explode().dropna()
-    numeric = pd.to_numeric(values, errors="coerce").notna().mean() if len(values) else 0.0
-    if numeric > 0.95 and lengths.max() > 1 and values.astype("str").str.contains(".", regex=False).mean() > 0.5:
-        return Guess(None, VECTORS)
     shared = _shared(lists, counts.to_numpy(), rare)
     return Guess("multi_valued", settings={"separator": LISTS}) if shared >= 0.5 else Guess(None, NEAR_UNIQUE)
 
