@@ -16,8 +16,8 @@ from ... import registry
 from ...context import QUIET, RunContext
 from ...errors import ParamError, Unsupported
 from ..text._base import TextEncoder
+from ._field import NOTHING, Field
 from .columns import cells
-from .fields import NOTHING, Field
 
 LONGEST = 2_000  # characters of a text that are read
 LARGEST_SIZE = 1_024
