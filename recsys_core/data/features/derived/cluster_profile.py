@@ -22,10 +22,12 @@ class ClusterProfile(Learnt):
 
     key = "cluster_profile"
     label = "Taste by group"
-    help = "Which groups of items, found from who chooses what, the user chooses from. Helps where the item table says little."
+    help = (
+        "Which groups of items, found from who chooses what, the user chooses from. "
+        "Helps nearly everywhere, most where the item table says little."
+    )
     side = "user"
     categorical = True
-    default = False
     groups: list[str]
     threshold: float | None
     table: sparse.csr_matrix  # (I, K), one 1 a row

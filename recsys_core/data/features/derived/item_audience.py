@@ -23,6 +23,7 @@ class ItemAudience(ItemNumbers):
     label = "Audience"
     help = "Whether heavy or light users choose the item, and whether they follow the crowd. Helps to tell a hit from an expert's find."
     side = "item"
+    default = False  # rare items' audiences tell a model in training the very users it has to guess
     columns = ("activity", "mainstream")
 
     @classmethod
