@@ -18,7 +18,6 @@ from ..data.histories import Histories
 from ..data.topk import top_k
 from ..metrics._quick import ndcg_at
 
-WIDEST = 512  # numbers that describe an item, at most: more are reduced
 LANDMARKS = 1_000  # items that all are compared with by the kernel
 STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the penalty, tried where none is given
 FOLDS, SAMPLE, K = 5, 600, 20  # groups of warm items left out in turn; users and list length they are judged by
@@ -96,18 +95,6 @@ def network_bridge(
 
 
 # ---- features ------------------------------------------------------------------------------------
-def plain_features(vectors: Any, rng: np.random.Generator) -> np.ndarray:
-    """float64 (I, m): the items' vectors, reduced to WIDEST where they are longer."""
-    from scipy import sparse
-    from scipy.sparse.linalg import svds
-
-    wide = sparse.hstack([vectors.sparse, sparse.csr_matrix(vectors.dense)], format="csr").astype(np.float64)
-    if min(wide.shape) > WIDEST + 1:
-        left, size, _ = svds(wide, WIDEST, v0=rng.normal(size=min(wide.shape)))
-        return left * size
-    return wide.toarray()
-
-
 def kernel_features(vectors: Any, warm: np.ndarray, width: float, rng: np.random.Generator) -> np.ndarray:
     """float64 (I, m): features whose products are exp(-|v_i - v_j|² / 2 width²), through landmarks (Nyström); exact among them.
 
@@ -154,14 +141,26 @@ class Trial:
         times = None if h.times is None else h.times[keep]
         return Histories.from_rows(len(h), row[keep], h.items[keep], h.values[keep], times)
 
-    def quality(self, build: Callable[[np.ndarray, np.ndarray, np.ndarray], Bridge]) -> float:
-        """Mean NDCG@20 among the items left out. build(kept, left out, scores of kept): the bridge."""
+    def quality(self, build: Callable[[np.ndarray, np.ndarray, np.ndarray], Bridge]) -> np.ndarray:
+        """float (pairs of user and group,): NDCG@20 among the items left out. build(kept, left out, scores of kept): the bridge."""
         reached = []
         for kept, left_out, scores, truth in self.blocks:
             self.ctx.check()
             lists, _ = top_k(build(kept, left_out, scores).scores(scores), min(K, len(left_out)))
             reached.append(ndcg_at(lists, truth, K))
-        return float(np.mean(np.concatenate(reached))) if reached else 0.0
+        return np.concatenate(reached) if reached else np.zeros(1)
+
+
+def strongest_as_good(tried: dict[float, np.ndarray]) -> float:
+    """The strongest penalty whose quality falls short of the best by no more than chance explains (one standard error of the
+    difference): it places new items most carefully."""
+    best = max(tried, key=lambda strength: (tried[strength].mean(), strength))
+
+    def good(strength: float) -> bool:
+        short = tried[best] - tried[strength]
+        return short.mean() <= short.std() / np.sqrt(len(short))
+
+    return max(strength for strength in tried if strength >= best and good(strength))
 
 
 def shift_for(share: float, warm: np.ndarray, new: np.ndarray, k: int = K) -> float:
@@ -170,7 +169,7 @@ def shift_for(share: float, warm: np.ndarray, new: np.ndarray, k: int = K) -> fl
     warm, new: scores (B, n), (B, n_new) of some users, -inf where an item is seen. Found by halving."""
     known = np.isfinite(warm)
     level = np.where(known, warm, 0).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
-    spread = np.sqrt(np.where(known, warm - level, 0).__pow__(2).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1))
+    spread = np.sqrt((np.where(known, warm - level, 0) ** 2).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1))
     low, high = -20.0, 20.0
     for _ in range(30):
         middle = (low + high) / 2

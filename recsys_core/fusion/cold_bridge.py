@@ -14,7 +14,7 @@ from ..data.holdout import Holdout
 from ..errors import ParamError, Unsupported
 from ..models._base import Cost, Explanation, Need, Recommender, Source
 from ..models._features import SideFeatures
-from ..models.features._content import READ, ItemVectors, item_table
+from ..models.features._content import READ, WIDEST, ItemVectors, item_table
 from ..params import param
 from ._base import FusedModel
 from ._bridge import (
@@ -22,14 +22,13 @@ from ._bridge import (
     LANDMARKS,
     SAMPLE,
     STRENGTHS,
-    WIDEST,
     Bridge,
     Trial,
     kernel_features,
     network_bridge,
-    plain_features,
     ridge_bridge,
     shift_for,
+    strongest_as_good,
 )
 from ._parts import FusionParams
 
@@ -160,7 +159,7 @@ class ColdBridge(FusedModel):
     def _learnt_bridge(self, vectors: ItemVectors, warm: np.ndarray, new: np.ndarray, ctx: RunContext) -> dict[str, Any]:
         data, chosen = self.fitted, self.resolved
         rng, kernel = ctx.rng("bridge features"), chosen.method == "kernel"
-        features = kernel_features(vectors, warm, 0.7, rng) if kernel else plain_features(vectors, rng)
+        features = kernel_features(vectors, warm, 0.7, rng) if kernel else vectors.short(rng)
         users = np.flatnonzero(data.user_counts)
         users = np.sort(ctx.rng("bridge users").choice(users, min(SAMPLE, len(users)), replace=False))
         say = np.maximum(data.item_counts, 1).astype(np.float64) ** chosen.popularity
@@ -173,7 +172,7 @@ class ColdBridge(FusedModel):
         if self.params.regularization == "auto":
             trial = Trial(self._of_histories, data.histories(users), data.n_items, data.threshold, warm, ctx).prepare()
             tried = {strength: trial.quality(lambda *a, s=strength: build(*a, s)) for strength in STRENGTHS}
-            self.resolved = self.resolved.with_(regularization=max(tried, key=lambda s: (tried[s], s)))
+            self.resolved = self.resolved.with_(regularization=strongest_as_good(tried))
         own = self._raw(data.histories(users), users)[0]
         bridge = build(warm, new, own[:, warm], self.resolved.regularization)
         learnt = {"warm": warm, "new": new, "base": bridge.base, "left": bridge.left, "right": bridge.right, "shift": 0.0}

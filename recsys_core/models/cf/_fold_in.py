@@ -63,8 +63,9 @@ def weighted_ridge(
     targets: Callable[[np.ndarray, np.ndarray], np.ndarray],
     ctx: RunContext | None = None,
     ridge: np.ndarray | None = None,
+    pull: np.ndarray | None = None,
 ) -> np.ndarray:
-    """float32 (B, F): per row the solution x of (gram + Σ w_j y_j y_jᵀ) x = Σ t_j y_j over its columns j.
+    """float32 (B, F): per row the solution x of (gram + Σ w_j y_j y_jᵀ) x = Σ t_j y_j (+ pull) over its columns j; 0 without columns.
 
     w = outer_weights(values), t = targets(values, columns), both (b, L). gram (F, F) holds what all rows
     share; ridge (F,) is added to the diagonal once for every column of the row.
@@ -84,6 +85,8 @@ def weighted_ridge(
         if ridge is not None:
             left[:, np.arange(len(ridge)), np.arange(len(ridge))] += real.sum(axis=1)[:, None] * ridge
         right = (wanted[:, None, :] @ vectors).astype(np.float64)  # (b, 1, F)
+        if pull is not None:
+            right += pull[rows][:, None, :]
         out[rows] = np.linalg.solve(left, np.swapaxes(right, 1, 2))[..., 0]
     return out
 

@@ -19,6 +19,7 @@ READ = {
     "categories": CATEGORIES,
     "everything": (*CATEGORIES, *TEXTS, *NUMBERS),
 }  # of item columns
+WIDEST = 512  # numbers of a plain array of vectors
 CENTRES = np.arange(-2, 3, dtype=np.float32)  # deviations from the mean at which a number is "near" a point
 
 
@@ -76,6 +77,16 @@ class ItemVectors:
     def scores(self, entries: sparse.csr_matrix) -> np.ndarray:
         """float32 (B, I): for each row of entries (csr (B, I)) the sum of entry times similarity."""
         return np.asarray((entries @ self.sparse @ self.sparse.T).toarray() + (entries @ self.dense) @ self.dense.T, dtype=np.float32)
+
+    def short(self, rng: np.random.Generator) -> np.ndarray:
+        """float64 (I, m): the vectors as one plain array, reduced to WIDEST numbers by singular vectors where they are longer."""
+        from scipy.sparse.linalg import svds
+
+        wide = sparse.hstack([self.sparse, sparse.csr_matrix(self.dense)], format="csr").astype(np.float64)
+        if min(wide.shape) <= WIDEST + 1:
+            return wide.toarray()
+        left, size, _ = svds(wide, WIDEST, v0=rng.normal(size=min(wide.shape)))
+        return left * size
 
     def state(self) -> dict[str, Any]:
         return {"vectors.sparse": self.sparse, "vectors.dense": self.dense}
