@@ -11,6 +11,9 @@ from .. import registry
 from ..data.dataset import Dataset
 from ..splitting import Split, Splitter
 
+TIES = "Items with equal scores are ordered by item code."
+FAIR_TIES = "Items with equal scores are ordered by chance, in another order for every user."
+
 
 def protocol_card(
     split: Split,
@@ -29,6 +32,7 @@ def protocol_card(
     data: the dataset before it was cut. uses_validation: whether the model looked at validation. refitted:
     whether it was then fitted again on all of training. notes: more sentences, e.g. the evaluation's.
     """
+    part = next((key for key, one in split.parts.items() if one is split.test), "")
     held_out = int((split.test.truth.user_counts > 0).sum())
     active = n_active_users(split)
     about = {"name": data.name, "fingerprint": data.fingerprint, "users": data.n_users, "items": data.n_items, "interactions": len(data)}
@@ -37,7 +41,7 @@ def protocol_card(
         "split": {"key": splitter.key, "params": splitter.params.model_dump(mode="json"), "rule": splitter.describe(), "fold": split.fold},
         "seed": seed,
         "ks": [int(k) for k in ks],
-        "candidates": _candidates(split.train.n_items, exclude_seen),
+        "candidates": candidates_sentence(split.test.candidates, split.train.n_items, exclude_seen, part=part),
         "relevance": _relevance(data),
         "validation": _validation(splitter, uses_validation, refitted),
         "interactions": _interactions(split),
@@ -45,7 +49,7 @@ def protocol_card(
         "users_not_evaluated": active - held_out,
         "definitions": {key: metric.formula for key, metric in registry.all_of("metric").items()},
         "intervals": "95 % bootstrap over users; two runs are compared on the same users.",
-        "ties": "Items with equal scores are ordered by item code.",
+        "ties": TIES if split.test.candidates is None else FAIR_TIES,
         "notes": [*split.notes, *notes],
     }
 
@@ -70,7 +74,9 @@ def card_facts(card: Mapping[str, Any]) -> dict[str, str]:
 
 def n_active_users(split: Split) -> int:
     """How many users have an interaction anywhere in the split."""
-    parts = [split.train, split.test.truth, *([split.test.given] if split.test.given is not None else [])]
+    parts = [split.train]
+    for holdout in {id(one): one for one in (split.test, *split.parts.values())}.values():
+        parts += [holdout.truth, *([] if holdout.given is None else [holdout.given])]
     return int(np.count_nonzero(sum(np.bincount(part.user, minlength=split.train.n_users) for part in parts)))
 
 
@@ -82,11 +88,15 @@ def _interactions(split: Split) -> dict[str, Any]:
         "relevant in test": int(truth.relevant.sum()),
         "given of new users": 0 if given is None else len(given),
         "skipped": dict(split.skipped),
-    }
+    } | ({"measured apart": sum(apart)} if (apart := [len(one.truth) for one in split.parts.values() if one is not split.test]) else {})
 
 
-def _candidates(n_items: int, exclude_seen: bool) -> str:
+def candidates_sentence(candidates: np.ndarray | None, n_items: int, exclude_seen: bool = True, *, part: str = "") -> str:
+    """What the lists are made of: the whole catalogue, or the items of a holdout's `candidates`. part: its key in `Split.parts`."""
     seen = "without those the user already had" if exclude_seen else "including those the user already had"
+    if candidates is not None:
+        kind = {"new_items": "new ", "new_both": "new ", "warm": "known ", "new_users": "known "}.get(part, "")
+        return f"Only {len(candidates):,} {kind}items of the catalogue's {n_items:,}, {seen}; nothing is sampled."
     return f"The full catalogue of {n_items:,} items, {seen}; nothing is sampled."
 
 

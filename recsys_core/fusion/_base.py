@@ -10,6 +10,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 
 from .. import registry
 from ..context import RunContext
@@ -19,6 +20,7 @@ from ..data.holdout import Holdout
 from ..errors import Unsupported
 from ..models._base import Cost, Explanation, Recommender
 from ..models._card import block_bytes
+from ..models._masking import allowed_mask
 from ._normalise import finite, normalise
 from ._parts import RUN, FusionParams, check_parts, load_part, new_part
 
@@ -153,18 +155,20 @@ class FusedModel(Recommender):
         return new_part(name, self.params.part_params.get(name, {}), self.label)
 
     def _held_out_blocks(self, validation: Holdout, ctx: RunContext, n_users: int = LEARN_USERS):
-        """(rows, histories, seen csr (b, I), relevant csr (b, I), raw scores of every part [(b, I)]) for blocks of at most
-        `n_users` held-out users: scores of all items stand in memory for one block only."""
+        """(rows, histories, hidden csr (b, I), relevant csr (b, I), raw scores of every part [(b, I)]) for blocks of at most
+        `n_users` held-out users: scores of all items stand in memory for one block only. hidden: what the lists may not hold, the
+        users' histories and whatever is not among the candidates of `validation`."""
         if not len(validation.users):
             rule = f"{self.label} learns on held-out users, and not one could be held out."
             raise Unsupported(rule, "Use more data or another split, or set the combination by hand.")
         some = validation.sample(n_users, ctx.rng("fusion users"))
         histories = some.histories if some.cold else self.fitted.histories(some.users)
+        allowed = allowed_mask(some.candidates, self.fitted.n_items)
         for rows in self._batches(len(some.users)):
             ctx.check()
             given = histories.take(np.arange(rows.start, rows.stop))
             raw = self._raw(given, None if some.cold else some.users[rows])
-            yield rows, given, given.matrix(self.fitted.n_items), some.relevant[rows], raw
+            yield rows, given, _hidden(given.matrix(self.fitted.n_items), allowed), some.relevant[rows], raw
 
     # ---- scoring ---------------------------------------------------------------------------------
     def _raw(self, histories: Histories, users: np.ndarray | None) -> list[np.ndarray]:
@@ -238,3 +242,12 @@ class FusedModel(Recommender):
 
     def _parts(self) -> list[Recommender]:
         return self.parts
+
+
+def _hidden(seen: sparse.csr_matrix, allowed: np.ndarray | None) -> sparse.csr_matrix:
+    """csr (b, I): what was seen, and what is not allowed in any list."""
+    if allowed is None:
+        return seen
+    hidden = seen.toarray() != 0
+    hidden[:, ~allowed] = True
+    return sparse.csr_matrix(hidden.astype(np.float32))

@@ -89,8 +89,8 @@ class Cascade(FusedModel):
     def _learn(self, validation: Holdout, ctx: RunContext) -> dict[str, Any]:
         """Recall of the candidates, of all and of each model's alone: the mean over held-out users; how many there are."""
         found, sizes = [], []
-        for _, _, seen, relevant, raw in self._held_out_blocks(validation, ctx):
-            hidden, wanted = seen.toarray().astype(bool), relevant.toarray().astype(bool)
+        for _, given, _, relevant, raw in self._held_out_blocks(validation, ctx):
+            hidden, wanted = given.matrix(self.fitted.n_items).toarray().astype(bool), relevant.toarray().astype(bool)
             each = self._candidates(raw, hidden)
             masks = [np.any(each, axis=0), *each]
             n_wanted = wanted.sum(axis=1)

@@ -75,7 +75,7 @@ class Stacking(FusedModel):
         some = validation.sample(TEACH_USERS, ctx.rng("fusion users"))
         blocks, seen, truth = [], [], []
         for rows, given, taken, relevant, raw in self._held_out_blocks(some, ctx, TEACH_USERS):
-            block, _ = self._block(raw, taken.toarray().astype(bool))
+            block, _ = self._block(raw, given.matrix(self.fitted.n_items).toarray().astype(bool), taken.toarray().astype(bool))
             blocks.append(block)
             seen.append(inputs.raw(block, given, None if some.cold else some.users[rows]))
             truth.append(relevant)
@@ -142,10 +142,11 @@ class Stacking(FusedModel):
     def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
         return self._fused(scores, histories, None)[0]
 
-    def _block(self, raw: list[np.ndarray], hidden: np.ndarray) -> tuple[Block, list[np.ndarray]]:
-        """(candidates, every part's normalised scores (B, I)); hidden: bool (B, I), what a user has had."""
-        scaled = [normalise(scores, "z", hidden) for scores in raw]
-        return block_of(scaled, hidden, self.resolved.depth), scaled
+    def _block(self, raw: list[np.ndarray], had: np.ndarray, hidden: np.ndarray | None = None) -> tuple[Block, list[np.ndarray]]:
+        """(candidates, every part's normalised scores (B, I)); had: bool (B, I), what a user has had; hidden: bool (B, I), what
+        may not be a candidate, that and perhaps more."""
+        scaled = [normalise(scores, "z", had) for scores in raw]
+        return block_of(scaled, had if hidden is None else hidden, self.resolved.depth), scaled
 
     def _fused(
         self, raw: list[np.ndarray], histories: Histories, users: np.ndarray | None

@@ -86,9 +86,9 @@ class Switching(FusedModel):
 
     def _learn(self, validation: Holdout, ctx: RunContext) -> dict[str, Any]:
         sizes, quality = [], []
-        for _, _, seen, relevant, raw in self._held_out_blocks(validation, ctx, 4 * LEARN_USERS):
-            hidden = seen.toarray().astype(bool)
-            sizes.append(hidden.sum(axis=1))
+        for _, given, unlisted, relevant, raw in self._held_out_blocks(validation, ctx, 4 * LEARN_USERS):
+            hidden = unlisted.toarray().astype(bool)
+            sizes.append(_items(given, self.fitted.n_items))
             quality.append(np.stack([ndcg_rows(scores, hidden, relevant, LEARN_K) for scores in raw], axis=1))
         found = choose(np.concatenate(sizes), np.concatenate(quality), self.params.segments, self.params.shrinkage)
         best = self.part_labels()[found.pop("best")]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from .. import registry
 from ..context import RunContext
@@ -28,6 +27,7 @@ from ..store.files import now, plain, staged_folder, write_json
 from ..store.sharing import share_files
 from ..store.workspace import Workspace
 from .equipped import equipped
+from .figures import Part, figures, holdout_arrays, measure_parts, new_item_notes, part_figures, pooled, write_parts
 from .job import epochs_of
 from .machine import machine, peak_rss_bytes, versions
 from .memory import require_memory
@@ -63,6 +63,7 @@ class Trained:
     top: TopK
     evaluation: Evaluation
     n_validation: int
+    parts: dict[str, Part] = field(default_factory=dict)  # kinds of users and items measured apart
 
 
 def train_in_workspace(workspace: Workspace, spec: TrainSpec, ctx: RunContext) -> RunEntry:
@@ -130,12 +131,14 @@ def train_run(
     if first is None:
         raise Unsupported(f"The split '{source.splitter.label}' gave no training part.", "Choose another split.")
     ctx.report("Writing the run", 0.99)
-    measured = _figures(evaluations)
-    pooled = _pooled(evaluations)
-    pooled.per_user.rename_axis("user").to_parquet(out_dir / "per_user.parquet")
+    measured, whole = figures(evaluations), pooled(evaluations)
+    if first.parts:
+        measured["parts"] = part_figures(first.parts, first.split.train.n_items)
+        write_parts(first.parts, first.split.test, out_dir)
+    whole.per_user.rename_axis("user").to_parquet(out_dir / "per_user.parquet")
     write_json(out_dir / "metrics.json", measured)
     write_json(out_dir / "history.json", epochs_of(clock.steps))
-    write_json(out_dir / "card.json", _card(spec, source, first, pooled))
+    write_json(out_dir / "card.json", _card(spec, source, first, whole))
     manifest = {
         "id": run_id or out_dir.name,
         "name": name or spec.title,
@@ -146,7 +149,7 @@ def train_run(
         "label": model_cls.label,
         "family": model_cls.family,
         "resolved": first.model.resolved.model_dump(mode="json"),
-        "notes": first.model.notes,
+        "notes": [*first.model.notes, *new_item_notes(first.model, first.parts, first.split.train)],
         "findings": first.model.findings(),
         "feedback": first.split.train.feedback,
         "threshold": first.split.train.threshold,
@@ -174,7 +177,8 @@ def _train_fold(spec: TrainSpec, model: Recommender, fold: Fold, ctx: RunContext
     evaluation = clock.timed(
         "evaluate", lambda: evaluate(top, split.test, Catalog.from_dataset(split.train), spec.ks, ratings=_ratings(final, split))
     )
-    return Trained(final, fit_model, split, top, evaluation, n_validation)
+    parts = clock.timed("evaluate", lambda: measure_parts(final, split, top, evaluation, spec.ks))
+    return Trained(final, fit_model, split, top, evaluation, n_validation, parts)
 
 
 def fit(model: Recommender, fold: Fold, ctx: RunContext, *, refit: bool = True) -> tuple[Recommender, Recommender | None, int]:
@@ -199,14 +203,15 @@ def recommend_test(model: Recommender, split: Split, k: int, users: np.ndarray |
     """Lists for the test users (or the given codes); users the model has never met get the fallback."""
     if split.test.cold:
         return model.recommend_holdout(split.test, k)
+    among = {"candidates": split.test.candidates, "fair_ties": split.test.candidates is not None}
     codes = np.asarray(split.test.users if users is None else users, dtype=np.int32)
     known = np.where(codes < model.fitted.n_users, codes, -1)
     if len(split.train) == len(model.fitted):
-        return replace(model.recommend(known, k), users=codes)
+        return replace(model.recommend(known, k, **among), users=codes)
     # Not fitted again after validation: it would list the validation part, which is training too.
     seen = split.train.matrix("seen")[codes]
     longest = int(np.diff(seen.indptr).max(initial=0))
-    return replace(model.recommend(known, min(k + longest, 10_000)), users=codes).without(seen, k)
+    return replace(model.recommend(known, min(k + longest, 10_000), **among), users=codes).without(seen, k)
 
 
 def _ratings(model: Recommender, split: Split) -> np.ndarray | None:
@@ -228,51 +233,16 @@ def _write_fold(trained: Trained, source: SplitSource, folder: Path) -> None:
     if trained.fit_model is not None:
         save_model(trained.fit_model, folder / "fit_model")
     trained.top.save(folder / "topk.npz")
-    arrays = {}
-    for prefix, part in (("truth", trained.split.test.truth), ("given", trained.split.test.given)):
-        if part is not None:
-            arrays |= {
-                f"{prefix}_{name}": getattr(part, name) for name in ("user", "item", "value", "time") if getattr(part, name) is not None
-            }
-    np.savez_compressed(folder / "test.npz", **arrays)
+    np.savez_compressed(folder / "test.npz", **holdout_arrays(trained.split.test))
     if isinstance(source, FilesSource):
         (folder / "ids").mkdir(exist_ok=True)
         trained.split.train.users.save(folder / "ids" / "users.parquet")
         trained.split.train.items.save(folder / "ids" / "items.parquet")
 
 
-# ---- figures -------------------------------------------------------------------------------------
-def _pooled(evaluations: list[Evaluation]) -> Evaluation:
-    """One evaluation of all folds: a user's figure is the mean over the folds it is tested in."""
-    if len(evaluations) == 1:
-        return evaluations[0]
-    per_user = pd.concat([e.per_user for e in evaluations]).groupby(level=0).mean()
-    overall = pd.DataFrame([e.overall for e in evaluations]).mean().to_dict()
-    notes = tuple(dict.fromkeys(note for e in evaluations for note in e.notes))
-    return replace(evaluations[0], per_user=per_user, overall=overall, notes=notes)
-
-
-def _figures(evaluations: list[Evaluation]) -> dict[str, Any]:
-    """metrics.json: means with intervals, overall figures; for k-fold each fold's means and their spread."""
-    pooled = _pooled(evaluations)
-    means, intervals = pooled.means(), pooled.intervals()
-    figures: dict[str, Any] = {
-        "ks": list(pooled.ks),
-        "n_users": pooled.n_users,
-        "metrics": {name: {"mean": means[name], "low": low, "high": high} for name, (low, high) in intervals.items()},
-        "overall": pooled.overall,
-        "notes": list(pooled.notes),
-    }
-    if len(evaluations) > 1:
-        folds = [e.means() for e in evaluations]
-        figures["folds"] = folds
-        figures["fold_spread"] = pd.DataFrame(folds).std(ddof=1).to_dict()
-    return plain(figures)
-
-
-def _card(spec: TrainSpec, source: SplitSource, first: Trained, pooled: Evaluation) -> dict[str, Any]:
+def _card(spec: TrainSpec, source: SplitSource, first: Trained, whole: Evaluation) -> dict[str, Any]:
     """The protocol card of the run; for k-fold of its first fold, with what was pooled said in words."""
-    notes = list(pooled.notes)
+    notes = list(whole.notes)
     if source.n_folds > 1:
         notes.append(
             f"All {source.n_folds} folds were trained; figures are pooled over them, the model and the lists kept are those of the first."

@@ -20,7 +20,7 @@ from ..data.topk import TopK, top_k
 from ..errors import ParamError, Unsupported
 from ..params import Params
 from ._card import Card, Cost, Explanation, Need, Source, block_bytes
-from ._masking import allowed_mask, masked, rows_or_empty
+from ._masking import allowed_mask, masked, rows_or_empty, top_k_fair
 from ._scoring import Scoring
 
 
@@ -37,6 +37,7 @@ class Recommender(Scoring, ABC):
     source: ClassVar[Source | None] = None
     needs: ClassVar[frozenset[Need]] = frozenset()
     reads_features: ClassVar[bool] = False  # the columns of the user and item tables, as the dataset's feature set has them
+    without_kinds: ClassVar[tuple[str, ...]] = ()  # kinds of columns that a model which reads features passes over
     uses_validation: ClassVar[bool] = False  # early stopping or learnt weights: wants `validation` in fit
     personalised: ClassVar[bool] = True  # False: the same list for everybody, no fallback needed
     ablation_axes: ClassVar[dict[str, tuple[Any, ...]]] = {}  # parts of the architecture: parameter -> values an ablation tries
@@ -136,12 +137,15 @@ class Recommender(Scoring, ABC):
         return self.train
 
     # ---- recommending ----------------------------------------------------------------------------
-    def recommend(self, users: np.ndarray, k: int, *, exclude_seen: bool = True, candidates: np.ndarray | None = None) -> TopK:
+    def recommend(
+        self, users: np.ndarray, k: int, *, exclude_seen: bool = True, candidates: np.ndarray | None = None, fair_ties: bool = False
+    ) -> TopK:
         """Top k for training users.
 
         users: codes (B,); -1 or a user without training history gets the most popular items.
         candidates: item codes that may appear (others never do); None = all. Lists shorter than k end
-        in -1 / NaN. Memory: blocks of `_scoring.BATCH_BYTES`.
+        in -1 / NaN. fair_ties: candidates with equal scores come in an order of chance, not by code. Memory: blocks of
+        `_scoring.BATCH_BYTES`.
         """
         train = self.fitted
         users = np.asarray(users, dtype=np.int64).reshape(-1)
@@ -153,14 +157,17 @@ class Recommender(Scoring, ABC):
         known = (users >= 0) & (self._history_sizes()[np.maximum(users, 0)] > 0)
         items, best = np.full((len(users), k), -1, np.int32), np.full((len(users), k), np.nan, np.float32)
         rest = np.arange(len(users))
-        fast = self._topk(users[known], k, seen[users[known]] if exclude_seen else None, allowed) if known.any() else None
+        fair = fair_ties and allowed is not None
+        quick = known.any() and not fair
+        fast = self._topk(users[known], k, seen[users[known]] if exclude_seen else None, allowed) if quick else None
         if fast is not None:
             items[known], best[known] = fast
             rest = np.flatnonzero(~known)
         for rows in self._batches(len(rest)):
             part = rest[rows]
             mask = rows_or_empty(seen, users[part]) if exclude_seen else None
-            items[part], best[part] = top_k(masked(self._with_fallback(users[part], known[part]), mask, allowed), k)
+            scores = masked(self._with_fallback(users[part], known[part]), mask, allowed)
+            items[part], best[part] = top_k_fair(scores, k, allowed, users[part]) if fair else top_k(scores, k)
         return TopK(users.astype(np.int32), items, best)
 
     def recommend_for_history(
@@ -171,6 +178,7 @@ class Recommender(Scoring, ABC):
         users: np.ndarray | None = None,
         exclude_seen: bool = True,
         candidates: np.ndarray | None = None,
+        fair_ties: bool = False,
     ) -> TopK:
         """Top k for users the model has never seen, from their histories alone (fold-in); an empty history gets the most
         popular items. users: codes whose rows of the user table may be read too, by models that read tables (-1: none).
@@ -184,15 +192,18 @@ class Recommender(Scoring, ABC):
         for rows in self._batches(len(histories)):
             part = histories.take(np.arange(rows.start, rows.stop))
             scores = self._from_histories(part, None if users is None else np.asarray(users)[rows])
-            items[rows], best[rows] = top_k(masked(scores, part.matrix(train.n_items) if exclude_seen else None, allowed), k)
+            scores = masked(scores, part.matrix(train.n_items) if exclude_seen else None, allowed)
+            who = np.arange(rows.start, rows.stop) if users is None else np.asarray(users)[rows]
+            items[rows], best[rows] = top_k_fair(scores, k, allowed, who) if fair_ties and allowed is not None else top_k(scores, k)
         return TopK(np.arange(len(histories), dtype=np.int32), items, best)
 
     def recommend_holdout(self, holdout: Holdout, k: int) -> TopK:
         """Top k for the users of a holdout, by code or, when they are cold, by the history they are given (and their row of the
-        user table), among the holdout's candidates."""
+        user table), among the holdout's candidates, where equal scores come in an order of chance."""
+        among = {"candidates": holdout.candidates, "fair_ties": holdout.candidates is not None}
         if holdout.histories is None:
-            return self.recommend(holdout.users, k, candidates=holdout.candidates)
-        top = self.recommend_for_history(holdout.histories, k, users=holdout.users, candidates=holdout.candidates)
+            return self.recommend(holdout.users, k, **among)
+        top = self.recommend_for_history(holdout.histories, k, users=holdout.users, **among)
         return TopK(holdout.users, top.items, top.scores)
 
     def scores(self, users: np.ndarray) -> np.ndarray:

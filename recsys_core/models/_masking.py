@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from ..data.topk import top_k
 from ..errors import Unsupported
 
 
@@ -42,3 +43,20 @@ def allowed_mask(candidates: np.ndarray | None, n_items: int) -> np.ndarray | No
     allowed = np.zeros(n_items, dtype=bool)
     allowed[candidates.astype(np.int64)] = True
     return allowed
+
+
+def top_k_fair(scores: np.ndarray, k: int, allowed: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(items, scores) of the k best allowed items of every row of float (B, I); equal scores come in an order of chance.
+
+    A model that knows nothing of new items gives all of them one score. By item code such a list would follow whatever the ids
+    follow, often popularity, and look better than chance. Here the allowed items stand in one shuffled circle, and every user's
+    order begins elsewhere in it: the same for the same user, whoever is asked for beside.
+    """
+    codes = np.random.default_rng(len(allowed)).permutation(np.flatnonzero(allowed)).astype(np.int32)
+    if not len(codes) or not len(scores):
+        return top_k(scores[:, :0], k)
+    start = (users.astype(np.uint64) + 1) * np.uint64(2654435761) % np.uint64(2**32) % np.uint64(len(codes))
+    column = (np.arange(len(codes), dtype=np.int64) + start.astype(np.int64)[:, None]) % len(codes)
+    items = codes[column]
+    at, best = top_k(np.take_along_axis(scores, items, axis=1), k)
+    return np.where(at >= 0, np.take_along_axis(items, np.maximum(at, 0), axis=1), -1).astype(np.int32), best

@@ -88,8 +88,8 @@ def unjudged_notes(holdouts: dict[str, Holdout], names: dict[str, str]) -> list[
     return notes
 
 
-def which_text(which: str) -> str:
-    return "the newest" if which == "newest" else "randomly chosen"
+def which_text(which: str, least: int) -> str:
+    return f"{'the newest' if which == 'newest' else 'at random,'} of those with at least {least} users"
 
 
 def candidates_text(rule: str) -> str:

@@ -139,8 +139,9 @@ class ColdBoth(Splitter):
     def describe(self) -> str:
         p = self.params
         warm = f" {p.warm_share:.0%} of the known users' known items are held out too." if p.warm_share else ""
+        items = which_text(p.which, p.min_interactions)
         return (
-            f"{p.users_share:.0%} of the users and {p.items_share:.0%} of the items ({which_text(p.which)}) are kept out of training; "
+            f"{p.users_share:.0%} of the users and {p.items_share:.0%} of the items ({items}) are kept out of training; "
             f"a new user shows {p.given_share:.0%} of the known items; {candidates_text(p.candidates)}.{warm} "
             "The headline is new users with new items; the other three kinds are measured apart."
         )

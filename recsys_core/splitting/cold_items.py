@@ -106,6 +106,6 @@ class ColdItems(Splitter):
 
     def describe(self) -> str:
         p = self.params
-        who = f"{amount_text(p.n_items, p.items_share, 'items')} ({which_text(p.which)}, chosen by at least {p.min_interactions} users)"
+        who = f"{amount_text(p.n_items, p.items_share, 'items')} ({which_text(p.which, p.min_interactions)})"
         warm = f" {p.warm_share:.0%} of each user's other items are held out too and measured apart." if p.warm_share else ""
         return f"{who} are kept out of training; {candidates_text(p.candidates)}.{warm}"

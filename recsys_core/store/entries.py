@@ -193,11 +193,11 @@ class RunEntry(Entry):
     def _measured(self) -> dict[str, Any]:
         return read_json_cached(self.path / "metrics.json") or {}
 
-    def per_user(self) -> pd.DataFrame:
-        """One row a test user (index: user code), one column a metric@k; NaN where it is not defined."""
+    def per_user(self, part: str = "") -> pd.DataFrame:
+        """One row a test user (index: user code), one column a metric@k; NaN where it is not defined. part: one of `parts`."""
         import pandas as pd
 
-        return pd.read_parquet(self.path / "per_user.parquet")
+        return pd.read_parquet(self.path / (f"per_user_{part}.parquet" if part else "per_user.parquet"))
 
     def topk(self) -> TopK:
         """The lists of all test users."""
@@ -227,32 +227,17 @@ class RunEntry(Entry):
         folder = self.path / "ids" if (self.path / "ids").is_dir() else self.path / "model" / "data"
         return IdMap.load(folder / "users.parquet"), IdMap.load(folder / "items.parquet")
 
-    def holdout(self) -> Holdout:
-        """What the run was judged on (fold 0 of k-fold)."""
-        import numpy as np
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Kinds of users and items measured apart (new items, new users): name -> {"label", "n_users", "n_interactions",
+        "candidates": sentence, "metrics": as `metrics`}; {} for most splits, and for runs made before there were parts."""
+        return self._measured.get("parts", {})
 
-        from ..data.dataset import Dataset
-        from ..data.holdout import Holdout
+    def holdout(self, part: str = "") -> Holdout:
+        """What the run, or one of its `parts`, was judged on (fold 0 of k-fold). Raises NotFound."""
+        from .holdouts import read_holdout
 
-        users, items = self.ids()
-        with np.load(self.path / "test.npz", allow_pickle=False) as saved:
-            arrays = {name: saved[name] for name in saved.files}
-
-        def part(prefix: str) -> Dataset | None:
-            if f"{prefix}_user" not in arrays:
-                return None
-            return Dataset(
-                users=users,
-                items=items,
-                user=arrays[f"{prefix}_user"],
-                item=arrays[f"{prefix}_item"],
-                value=arrays[f"{prefix}_value"],
-                time=arrays.get(f"{prefix}_time"),
-                feedback=self.manifest.get("feedback", "implicit"),
-                threshold=self.manifest.get("threshold"),
-            )
-
-        return Holdout(part("truth"), part("given"))
+        return read_holdout(self, part)
 
     def model(self, which: Literal["final", "fit"] = "final") -> Recommender:
         """The trained model. "fit": as it was before validation was added back (for learning fusion
