@@ -49,7 +49,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Why:
-    """models._base.Explanation in external ids: refs are item ids where kind is "history", else names."""
+    """models._base.Explanation in external ids: refs are item ids where kind (of "mixed" ones: the ref's own of `sorts`) is "history",
+    else names."""
 
     kind: str
     refs: tuple[str, ...]
@@ -57,6 +58,7 @@ class Why:
     total: float
     exact: bool
     method: str
+    sorts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ class ScorerClient:
         """Why `item`, for a user of the training set or for a history."""
         body = {"run": run, "item": str(item), "user": user, "history": None if history is None else list(map(str, history)), "k": int(k)}
         why = self._ask("explain", body)
-        return Why(why["kind"], tuple(why["refs"]), tuple(why["contributions"]), why["total"], why["exact"], why["method"])
+        told = {name: tuple(why[name]) for name in ("refs", "contributions", "sorts")}
+        return Why(kind=why["kind"], total=why["total"], exact=why["exact"], method=why["method"], **told)
 
     def preview_export(self, run: str, request: dict[str, Any], n_users: int = 5) -> Preview:
         """The first lists of an ExportRequest (as plain values) as they will be written, and how many rows there will be."""

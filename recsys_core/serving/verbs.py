@@ -86,11 +86,15 @@ def explain(models: LoadedModels, ask: ExplainRequest) -> dict[str, Any]:
         user = None if ask.user is None else int(_known(train.users, [ask.user], "user")[0])
         history = None if ask.history is None else encode_histories(train.items, [ask.history], None)[0]
         why = model.explain(item, user=user, history=history, k=ask.k)
-        refs = list(train.items.decode(np.array(why.refs, dtype=np.int64))) if why.kind == "history" else [str(ref) for ref in why.refs]
+        sorts = why.sorts or ("history" if why.kind == "history" else "",) * len(why.refs)
+        refs = [
+            train.items.decode(np.array([ref]))[0] if sort == "history" else str(ref) for ref, sort in zip(why.refs, sorts, strict=True)
+        ]
         contributions = [float(part) for part in why.contributions]
         return {
             "kind": why.kind,
             "refs": refs,
+            "sorts": list(why.sorts),
             "contributions": contributions,
             "total": float(why.total),
             "exact": bool(why.exact),

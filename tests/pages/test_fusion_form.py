@@ -229,7 +229,7 @@ def test_findings_of_other_kinds_and_deleted_parts_do_no_harm(open_page, text_of
 
 
 def test_shares_of_parts_never_exceed_the_whole(monkeypatch, found) -> None:
-    from ui import inspect_lists
+    from ui import inspect_reasons
 
     shown, said = [], []
     why = SimpleNamespace(
@@ -240,14 +240,14 @@ def test_shares_of_parts_never_exceed_the_whole(monkeypatch, found) -> None:
         exact=True,
         method="Adds up.",
     )
-    monkeypatch.setattr(inspect_lists.state, "scorer", lambda: SimpleNamespace(explain=lambda *_, **__: why))
-    monkeypatch.setattr(inspect_lists.state, "workspace", lambda: found)
-    monkeypatch.setattr(inspect_lists.st, "progress", lambda value, text: shown.append((value, text.replace("\\", ""))))
-    monkeypatch.setattr(inspect_lists.st, "caption", said.append)
+    monkeypatch.setattr(inspect_reasons.state, "scorer", lambda: SimpleNamespace(explain=lambda *_, **__: why))
+    monkeypatch.setattr(inspect_reasons.state, "workspace", lambda: found)
+    monkeypatch.setattr(inspect_reasons.st, "progress", lambda value, text: shown.append((value, text.replace("\\", ""))))
+    monkeypatch.setattr(inspect_reasons.st, "caption", said.append)
     run = _run(found, "average")
-    inspect_lists.reasons(run, "x", {}, None)
+    inspect_reasons.reasons(run, "x", {}, None)
     assert shown == [(0.75, "Mine *one* · 75%"), (0.0, "EASE · has no say here"), (0.0, "Most popular · 25% against it")]
     assert said == [r"Adds up\."]
     why.contributions = (0.0, 0.0, 0.0)
-    inspect_lists.reasons(run, "x", {}, None)
+    inspect_reasons.reasons(run, "x", {}, None)
     assert len(shown) == 3 and "say nothing of it" in said[-1]

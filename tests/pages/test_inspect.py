@@ -227,16 +227,41 @@ def test_reasons_by_leave_one_out_are_falls_of_the_score_not_shares(open_page, t
     """Scores of a network may be negative or near 0: a share of them says nothing."""
     from types import SimpleNamespace
 
-    from ui import inspect_lists
+    from ui import inspect_reasons
 
     shown, said = [], []
     method = "How much the item's score falls when one history item is left out."
     why = SimpleNamespace(refs=("a", "b", "c"), contributions=(0.5, 0.125, -0.25), total=-4.6, kind="history", exact=False, method=method)
-    monkeypatch.setattr(inspect_lists.state, "scorer", lambda: SimpleNamespace(explain=lambda *_, **__: why))
-    monkeypatch.setattr(inspect_lists.st, "progress", lambda value, text: shown.append((value, text)))
-    monkeypatch.setattr(inspect_lists.st, "caption", said.append)
-    inspect_lists.reasons(SimpleNamespace(id="r"), "x", {}, SimpleNamespace(titles=lambda refs: [f"Book {ref}" for ref in refs]))
+    monkeypatch.setattr(inspect_reasons.state, "scorer", lambda: SimpleNamespace(explain=lambda *_, **__: why))
+    monkeypatch.setattr(inspect_reasons.st, "progress", lambda value, text: shown.append((value, text)))
+    monkeypatch.setattr(inspect_reasons.st, "caption", said.append)
+    inspect_reasons.reasons(
+        SimpleNamespace(id="r", model_key="mult_vae"), "x", {}, SimpleNamespace(titles=lambda refs: [f"Book {ref}" for ref in refs])
+    )
     assert [value for value, _ in shown] == [1.0, 0.25, 0.0]
     texts = [text.replace("\\", "") for _, text in shown]
     assert texts == ["Book a · −0.5", "Book b · −0.125", "Book c · +0.25: speaks against it"]
     assert not any("All other items" in text for text in said)
+
+
+def test_mixed_reasons_are_bars_by_sort_in_one_scale() -> None:
+    """Features of the item, features of the user and history apart; what is untrusted is text; what counts nothing is left away."""
+    from types import SimpleNamespace
+
+    from ui.inspect_reasons import bars_by_sort, by_sort
+
+    refs = ("genres = <b>Comedy</b>", "i03", "group = " + "long " * 30, "era = 1994", "i04", "i05")
+    sorts = ("item feature", "history", "user feature", "item feature", "history", "history")
+    why = SimpleNamespace(kind="mixed", refs=refs, sorts=sorts, contributions=(0.8, 0.1, 0.4, -0.2, 0.3, 0.0), method="Occlusion.")
+    found = by_sort(why, SimpleNamespace(titles=lambda ids: [f"Book {i}" for i in ids]))
+    assert list(found) == ["Because of what it is", "Because of who this is", "Because of what they had"]
+    assert found["Because of what it is"] == [("genres = <b>Comedy</b>", 0.8), ("era = 1994", -0.2)]
+    assert found["Because of what they had"] == [("Book i04", 0.3), ("Book i03", 0.1)]
+    fig, told = bars_by_sort(found)
+    assert list(fig.data[0].x) == [0.8, -0.2, 0.4, 0.3, 0.1] and "era = 1994 −0.2" in told
+    texts = [note.text for note in fig.layout.annotations]
+    assert "genres = &lt;b&gt;Comedy&lt;/b&gt; <b>+0.8</b>" in texts and max(map(len, texts)) < 80
+    low, high = fig.layout.xaxis.range
+    assert low < -0.2 and high > 0.8
+    alone = SimpleNamespace(kind="features", refs=("era = 1994",), sorts=(), contributions=(0.5,), method="")
+    assert by_sort(alone, None) == {"Because of what it is": [("era = 1994", 0.5)]}
