@@ -28,6 +28,7 @@ class SessionStatistics(Learnt):
     label = "Sessions"
     help = "How often the user came, how much happened in one visit and how long the pauses were. Helps to tell habits from single binges."
     side = "user"
+    default = False  # no gain on its own on either data set it was tried on
     needs = frozenset({"time"})
     columns = ("number", "length", "hours between")
 

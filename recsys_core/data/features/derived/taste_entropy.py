@@ -23,6 +23,7 @@ class TasteEntropy(Learnt):
     label = "Breadth of taste"
     help = "How evenly the user's choices spread over categories: low for specialists, high for those who choose everything."
     side = "user"
+    default = False  # no gain on its own on either data set it was tried on
     needs = frozenset({"item features"})
     threshold: float | None
     table: sparse.csr_matrix

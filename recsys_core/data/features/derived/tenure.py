@@ -21,6 +21,7 @@ class Tenure(Learnt):
     label = "Tenure"
     help = "How long lies between the user's first and last interaction. Helps to tell regulars from those who came once."
     side = "user"
+    default = False  # no gain on its own on either data set it was tried on
     needs = frozenset({"time"})
 
     @classmethod
