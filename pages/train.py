@@ -6,6 +6,7 @@ from ui import navigation, state
 from ui.components import dataset_picker, page_header
 from ui.jobs import job_list, live_jobs
 from ui.text import count
+from ui.train_features import all_readings
 from ui.train_models import clear_choice, model_cards, offers
 from ui.train_protocol import protocol_form
 from ui.train_settings import settings_forms
@@ -27,14 +28,14 @@ if dataset_id:
     with st.container(border=True, key="models"):
         st.subheader("Choose recommenders", anchor=False)
         st.caption("Time and memory are estimates for this dataset with the default settings.")
-        chosen = model_cards(rows)
+        chosen = model_cards(rows, all_readings(entry))
 
     if chosen:
         with st.container(border=True, key="settings"):
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.subheader("Settings", anchor="settings", width="stretch")
                 st.button("Clear choice", key="clear-choice", type="tertiary", on_click=clear_choice, args=(rows,))
-            settings = settings_forms(chosen, rows, entry.stats, partners, protocol.n_folds if protocol else 1)
+            settings = settings_forms(chosen, rows, entry, partners, protocol.n_folds if protocol else 1)
     else:
         settings = []
     train_bar(protocol, settings, rows)

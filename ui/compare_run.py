@@ -14,9 +14,11 @@ from recsys_core.params import fields
 
 from . import navigation, state
 from .components import rename_dialog, run_picker
+from .feature_findings import feature_findings
 from .fusion_findings import RUN, fusion_findings, title_of
 from .home_parts import delete_entry
 from .text import ago, duration, md, number, size
+from .train_features import trained_otherwise
 
 
 def run_card(runs: Sequence[Any]) -> None:
@@ -35,11 +37,14 @@ def run_card(runs: Sequence[Any]) -> None:
             f"{size(run.size_bytes)} on disk",
         ]
         st.caption(md(" · ".join(facts)))
+        if said := trained_otherwise(run):
+            st.caption(f":material/history: {md(said)}")
         steps = run.findings.get("steps") or []
         for note in run.notes:
             if note not in steps:  # said below, as steps
                 st.markdown(f":material/info: {md(note)}")
         fusion_findings(run)
+        feature_findings(run)
         frame = settings_table(run)
         if len(frame):
             st.dataframe(

@@ -25,6 +25,14 @@ def saved_dataset() -> None:
         return
     entry = state.workspace().dataset(dataset_id)
     head(entry)
+    for tab, draw in zip(st.tabs(list(TABS), key="part", on_change="rerun", bind="query-params"), TABS.values(), strict=True):
+        if tab.open:
+            with tab, guard():
+                draw(entry)
+
+
+def quality_tab(entry: Any) -> None:
+    """What became of the rows, and what is in them."""
     report = entry.report
     if report:
         warnings_box(report.get("warnings", []))
@@ -140,3 +148,12 @@ def tables(entry: Any, report: dict[str, Any]) -> None:
             st.dataframe(
                 frame.head(200), hide_index=True, height=240, key=f"table-{side}-{entry.id}", alt=f"First rows of the {side} table"
             )
+
+
+def features_part(entry: Any) -> None:
+    from .data_features import features_tab
+
+    features_tab(entry)
+
+
+TABS = {"Quality": quality_tab, "Features": features_part}

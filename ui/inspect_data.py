@@ -18,7 +18,8 @@ from . import state
 from .compare_data import Group, groups_of, metrics_of, ranked
 from .components import runs_picker
 from .inspect_items import user_names
-from .text import count
+from .text import count, listing, md
+from .train_features import trained_otherwise
 
 MOST = 4
 
@@ -71,7 +72,12 @@ def choose(dataset_id: str) -> Choice | None:
         if not ids:
             st.info("Choose at least one recommender.", icon=":material/info:")
             return None
-    return Choice(dataset_id, group, [run for run in order if run.id in ids], name)
+        chosen = [run for run in order if run.id in ids]
+        earlier = [run.name for run in chosen if trained_otherwise(run)]
+        if earlier:
+            what = "features of this dataset that were changed since"
+            st.caption(f":material/history: Trained with {what}: {md(listing(earlier, MOST))}.")
+    return Choice(dataset_id, group, chosen, name)
 
 
 def _return_to(elsewhere: str | None) -> None:

@@ -22,6 +22,7 @@ FAMILIES = {  # in the order of the page: what they do, icon, colour
     "Linear": ("One weight for every pair of items, learnt from all users at once.", "linear_scale", "blue"),
     "Graph": ("Walk from user to item to user; good on sparse data.", "share", "violet"),
     "Matrix factorisation": ("Describe users and items by a few hidden tastes.", "grid_view", "orange"),
+    "Features": ("Read what the tables say of users and items, so that new items are served too.", "label", "green"),
     "Deep": ("Neural networks; slower to train, they follow their progress on validation data.", "neurology", "blue"),
     "Sequential": ("Neural networks that read a history in its order, to say what comes next.", "timeline", "violet"),
     "Fused": ("Combine several models into one.", "merge", "green"),
@@ -122,9 +123,9 @@ def _offer(cls: Any, stats: Any, n_folds: int) -> Offer:
     )
 
 
-def model_cards(found: list[Offer]) -> list[str]:
+def model_cards(found: list[Offer], reads: Mapping[str, str] | None = None) -> list[str]:
     """Cards to tick, by family, with a search; the chosen keys in the order of the page. What is ticked stays chosen when
-    the search hides its card."""
+    the search hides its card. reads: model key -> which columns of the tables it reads."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         search = st.text_input(
             "Find a recommender",
@@ -152,7 +153,7 @@ def model_cards(found: list[Offer]) -> list[str]:
             st.markdown(f"##### :{colour}[:material/{icon}:] {md(name)}", width="content")
             st.caption(md(about), width="content")
         with st.grid(3, min_column_width=270, gap="small"):
-            ticked |= {offer.key for offer in members if _card(offer)}
+            ticked |= {offer.key for offer in members if _card(offer, (reads or {}).get(offer.key, ""))}
     hidden = [o for o in found if o.key not in shown and not o.why_not and st.session_state.get(f"pick-{o.key}")]
     if not shown:
         st.caption(f"No recommender here is described by '{md(search, 60)}'." if words else "There is none of this family.")
@@ -161,7 +162,7 @@ def model_cards(found: list[Offer]) -> list[str]:
     return [offer.key for offer in found if offer.key in ticked or offer in hidden]
 
 
-def _card(offer: Offer) -> bool:
+def _card(offer: Offer, reads: str) -> bool:
     """When to prefer it, what it needs, what it costs on this data, where it comes from."""
     with st.container(border=True, height="stretch", gap="xsmall", key=f"model-{offer.key}"):
         if offer.why_not:
@@ -175,6 +176,7 @@ def _card(offer: Offer) -> bool:
             lines = [f":orange[:material/block: {md(offer.why_not)}]"]
         else:
             lines = [f":material/database: {md(offer.needs_text)}", f":material/schedule: {md(offer.cost[:1].upper() + offer.cost[1:])}"]
+            lines += [f":material/dataset: {md(reads)}"] if reads else []
         if offer.citation:
             lines.append(f":material/menu_book: {_source(offer)}")
         st.caption("  \n".join(lines), help=md(offer.citation) or None)

@@ -17,6 +17,7 @@ from .errors import error_box
 from .forms import params_form, preset_picker
 from .fusion_form import FUSED, fusion_form, is_fused
 from .text import listing, md, number
+from .train_features import reading_line
 from .train_models import Offer, cost_text, expected
 from .train_prefill import filled_form
 
@@ -31,19 +32,19 @@ class Chosen:
     name: str = ""
 
 
-def settings_forms(chosen: Sequence[str], offers: Sequence[Offer], stats: Any, partners: Sequence[Any], n_folds: int) -> list[Chosen]:
+def settings_forms(chosen: Sequence[str], offers: Sequence[Offer], entry: Any, partners: Sequence[Any], n_folds: int) -> list[Chosen]:
     """One expander a model. partners: runs of the same split, which a fusion may use as they are."""
     out: list[Chosen] = []
     by_key = {offer.key: offer for offer in offers}
     for key in sorted(chosen, key=lambda k: by_key[k].family == FUSED):  # fusions last: they use the settings of the others
         model = registry.get("model", key)
         with st.expander(f"**{md(model.label)}**", expanded=len(chosen) <= 2, key=f"settings-{key}", icon=":material/tune:"):
-            out.append(_settings(model, by_key, stats, partners, out, n_folds))
+            out.append(_settings(model, by_key, entry, partners, out, n_folds))
     return out
 
 
-def _settings(model: Any, offers: dict[str, Offer], stats: Any, partners: Sequence[Any], before: Sequence[Chosen], n_folds: int) -> Chosen:
-    described = fields(model.Params)
+def _settings(model: Any, offers: dict[str, Offer], entry: Any, partners: Sequence[Any], before: Sequence[Chosen], n_folds: int) -> Chosen:
+    stats, described = entry.stats, fields(model.Params)
     effort = "balanced"
     if any(f.fast is not None or f.thorough is not None for f in described):
         effort = preset_picker(f"effort-{model.key}")
@@ -61,6 +62,7 @@ def _settings(model: Any, offers: dict[str, Offer], stats: Any, partners: Sequen
     params = _checked(model, values)
     if params is not None:
         params = _affordable(model, params, stats, n_folds)
+        reading_line(entry, model, params)
     name = st.text_input(
         "Name (optional)",
         key=f"name-{model.key}",

@@ -21,6 +21,7 @@ class TextEncoder(ABC):
     key: ClassVar[str]
     label: ClassVar[str]  # "TF-IDF"
     summary: ClassVar[str]  # one sentence: when to prefer it, what it costs
+    pretrained: ClassVar[bool] = False  # whether `model` names what it reads texts with
     size: int
 
     @classmethod

@@ -37,6 +37,7 @@ class Sentence(TextEncoder):
     key = "sentence"
     label = "Sentence encoder"
     summary = "A network trained on sentences elsewhere: finds texts that mean the same in other words; an extra to install, slower."
+    pretrained = True
 
     def __init__(self, model: str, identity: str, mean: np.ndarray, components: np.ndarray) -> None:
         self.model, self.identity, self.mean, self.components = model, identity, mean, components

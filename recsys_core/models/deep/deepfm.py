@@ -65,6 +65,7 @@ class DeepFM(InteractionRecommender):
     )
     Params = DeepFMParams
     reads_features = True
+    without_kinds = ("text", "vector")
     lazy_tables = ("user.id", "user.id_weight", "item.id", "item.id_weight")
     _features: dict[str, tuple[sparse.csr_matrix, np.ndarray]] | None = None
 
@@ -73,7 +74,7 @@ class DeepFM(InteractionRecommender):
         return super()._pass_seconds(stats, p) * (2.0 if columns else 1.2)
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
-        read = SideFeatures.fit(data, ctx, without=("text", "vector")) if self.resolved.use_tables else SideFeatures()
+        read = SideFeatures.fit(data, ctx, without=self.without_kinds) if self.resolved.use_tables else SideFeatures()
         self._features = {
             side: (read.matrix(side, n), read.tables[side].field if side in read.tables else np.empty(0, np.int64))
             for side, n in zip(SIDES, (data.n_users, data.n_items), strict=True)

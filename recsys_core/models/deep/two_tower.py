@@ -128,6 +128,7 @@ class TwoTower(DeepRecommender):
 
     key = "two_tower"
     label = "Two towers"
+    ablation_axes = {"layers": (0, 1, 2)}
     summary = (
         "For large catalogues and items nobody has touched yet: reads histories, ids and the tables of users and items, "
         "and its vectors go into any nearest-neighbour index; without tables, simpler models rank small data as well."
@@ -139,6 +140,7 @@ class TwoTower(DeepRecommender):
     )
     Params = TwoTowerParams
     reads_features = True
+    without_kinds = ("text", "vector")
     encoders: dict[str, FeatureEncoder]  # "item", "user": those sides whose table gives features
     features: dict[str, sparse.csr_matrix]  # row i describes code i
     lazy_tables: ClassVar[tuple[str, ...]] = ("item_id", "history_id")
@@ -168,7 +170,7 @@ class TwoTower(DeepRecommender):
 
     # ---- learning --------------------------------------------------------------------------------
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
-        read = SideFeatures.fit(data, ctx, without=("text", "vector"))
+        read = SideFeatures.fit(data, ctx, without=self.without_kinds)
         self.encoders, self.features = read.encoders, {side: table.matrix for side, table in read.tables.items()}
         super()._fit(data, ctx, validation)
 
