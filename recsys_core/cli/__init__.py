@@ -37,9 +37,27 @@ def _common(
 
 
 def _register() -> None:
-    from . import ab_commands, ablation_command, data_commands, list_commands, train_command, tune_command, workspace_commands
+    from . import (
+        ab_commands,
+        ablation_command,
+        data_commands,
+        features_command,
+        list_commands,
+        train_command,
+        tune_command,
+        workspace_commands,
+    )
 
-    for module in (data_commands, train_command, tune_command, list_commands, workspace_commands, ab_commands, ablation_command):
+    for module in (
+        data_commands,
+        train_command,
+        tune_command,
+        list_commands,
+        workspace_commands,
+        ab_commands,
+        ablation_command,
+        features_command,
+    ):
         module.register(app)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import BadInput
 
@@ -109,6 +109,18 @@ def staged_folder(target: Path) -> Iterator[Path]:
             move_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def staged_file(target: Path) -> Iterator[IO[bytes]]:
+    """A temporary file that becomes `target` in one step when the block ends well, and vanishes otherwise."""
+    temporary = target.parent / f"{STAGED}{host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def move_folder(folder: Path, target: Path) -> bool:

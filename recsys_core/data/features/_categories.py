@@ -12,7 +12,7 @@ from scipy import sparse
 
 from ...context import QUIET, RunContext
 from ._field import NOTHING, OTHER, Field
-from .columns import cells, values_of
+from .columns import different, values_of
 from .guessing import rare_below
 
 MOST_VALUES = 5_000  # of one field; rarer ones count as other
@@ -29,8 +29,7 @@ class Categorical(Field):
 
     @classmethod
     def fit(cls, name: str, column: pd.Series, ctx: RunContext = QUIET, separator: str | None = None) -> Self:
-        text = cells(column)
-        code, distinct = pd.factorize(text)
+        code, distinct = different(column)
         rows = np.bincount(code[code >= 0], minlength=len(distinct))
         lists = [[cell] if separator is None else values_of(cell, separator) for cell in distinct]
         lengths = np.array([len(one) for one in lists], dtype=np.int64)
@@ -45,7 +44,7 @@ class Categorical(Field):
 
     def encode(self, column: pd.Series, ctx: RunContext = QUIET) -> sparse.csr_matrix:
         """csr (n, values + 2): rows of unit length."""
-        code, distinct = pd.factorize(cells(column))
+        code, distinct = different(column)
         lists = [self._parts(cell) for cell in distinct]
         lengths = [len(one) for one in lists]
         flat = pd.Index([value for one in lists for value in one], dtype=object)

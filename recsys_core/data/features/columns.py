@@ -38,6 +38,16 @@ def cells(column: pd.Series) -> pd.Series:
     return text.mask(text.isna() | text.str.lower().isin(MISSING)).astype(object).where(lambda x: x.notna(), None)
 
 
+def different(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """(int64 (n,): which value each row has, -1 for none; the different cells as `cells` gives them, in order of appearance).
+
+    Each different value is cleaned once, not each row."""
+    mixed = column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) != "string"  # 1, True and lists
+    first, found = pd.factorize(cells(column) if mixed else column)
+    second, values = pd.factorize(cells(pd.Series(found)))
+    return np.append(second, -1)[first].astype(np.int64), np.asarray(values, dtype=object)
+
+
 def _as_json(cell: Any) -> Any:
     if isinstance(cell, np.ndarray):
         cell = cell.tolist()
@@ -63,17 +73,33 @@ def _list_of(cell: str) -> list[Any]:
     return [part.strip().strip("'\"") for part in cell.strip("[]").split(",")]
 
 
+def broken_lists(distinct: pd.Series) -> np.ndarray:
+    """bool (n,): cells that begin like a list and do not end like one, or are no list at all."""
+    bare = distinct.str.strip()
+    return ~(bare.str.startswith("[") & bare.str.endswith("]")).to_numpy(bool)
+
+
 def numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:
     """float64 (n,), NaN where there is none. Reads 1,234.5 and $1,234 (decimal "."), 1.234,5 (decimal ",")."""
     if pd.api.types.is_numeric_dtype(column) and not isinstance(column.dtype, pd.CategoricalDtype):
         plain = pd.to_numeric(column).astype("Float64").to_numpy(np.float64, na_value=np.nan)
     else:
-        code, distinct = pd.factorize(cells(column))
-        text = pd.Series(distinct, dtype=object).astype("str").str.replace(r"^[$€£¥]\s*|\s*[%$€£¥]$", "", regex=True)
-        text = text.str.replace(r"[  '’]" + (r"|\." if decimal == "," else r"|,(?=\d{3}(?:\D|$))"), "", regex=True)
-        found = pd.to_numeric(text.str.replace(",", ".", regex=False) if decimal == "," else text, errors="coerce")
-        plain = np.append(found.to_numpy(np.float64, na_value=np.nan), np.nan)[code]  # code -1: nothing there
+        code, distinct = different(column)
+        plain = np.append(_read_numbers(pd.Series(distinct, dtype=object).astype("str"), decimal), np.nan)[code]  # code -1: nothing there
     return np.where(np.abs(plain) < LARGEST, plain, np.nan)
+
+
+def _read_numbers(text: pd.Series, decimal: str) -> np.ndarray:
+    """float64: of clean cells; only those that are no plain numbers are looked at twice."""
+    found = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    odd = np.ones(len(text), dtype=bool) if decimal == "," else np.isnan(found)
+    if odd.any():
+        rest = text[odd].str.replace(r"^[$€£¥]\s*|\s*[%$€£¥]$", "", regex=True)
+        rest = rest.str.replace(r"[  '’]" + (r"|\." if decimal == "," else r"|,(?=\d{3}(?:\D|$))"), "", regex=True)
+        rest = pd.to_numeric(rest.str.replace(",", ".", regex=False) if decimal == "," else rest, errors="coerce")
+        found = found.copy()
+        found[odd] = rest.to_numpy(np.float64, na_value=np.nan)
+    return found
 
 
 def looks_numeric(distinct: pd.Series) -> str | None:
@@ -93,7 +119,7 @@ def days(column: pd.Series, day_first: bool = False, unit: str | None = None) ->
         return _days(when)
     if unit is not None:
         return numbers(column) / (86_400 * (1000 if unit == "ms" else 1))
-    code, distinct = pd.factorize(cells(column))
+    code, distinct = different(column)
     when = pd.to_datetime(pd.Series(distinct, dtype=object), errors="coerce", format="mixed", dayfirst=day_first, utc=True)
     return np.append(_days(when), np.nan)[code]
 
@@ -104,7 +130,7 @@ def any_days(column: pd.Series) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(column):
         return days(column)
     counted = numbers(column)
-    code, distinct = pd.factorize(cells(column))
+    code, distinct = different(column)
     text = pd.Series(distinct, dtype=object).astype("str")
     dated = text.str.fullmatch(r"(?:19|20)\d{6}").astype(bool)
     if np.isfinite(counted).sum() <= 0.9 * (code >= 0).sum():

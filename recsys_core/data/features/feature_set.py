@@ -41,6 +41,7 @@ class FeatureSet:
     def schema(self, side: Side, guessed: dict[str, Guess]) -> dict[str, Guess]:
         """What each column of a side's table is: as chosen, else as guessed; settings not chosen are as guessed where the kind is.
         A column chosen for itself leaves the group it was guessed into, and a chosen group takes its columns."""
+        guessed = guessed | {name: Guess("vector", settings={}) for name in self.vectors.get(side, {}) if name in guessed}
         known = {name for name, what in guessed.items() if not members(what)} | {one for what in guessed.values() for one in members(what)}
         out = dict(guessed)
         for name, what in self.columns.get(side, {}).items():
