@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from . import compare_ablation, compare_fairness, compare_robustness, compare_segments, compare_stability, compare_verdicts, compare_views
+from . import (
+    compare_ablation,
+    compare_fairness,
+    compare_parts,
+    compare_robustness,
+    compare_segments,
+    compare_stability,
+    compare_verdicts,
+    compare_views,
+)
 from .compare_views import View
 from .errors import guard
 
@@ -16,6 +25,7 @@ TABS: dict[str, Callable[[View], None]] = {
     "Stability": compare_stability.stability,
     "Beyond accuracy": compare_views.beyond_accuracy,
     "For whom": compare_segments.for_whom,
+    "New items and users": compare_parts.new_parts,
     "Fairness": compare_fairness.fairness,
     "Exposure": compare_views.exposed,
     "Overlap": compare_views.overlapping,

@@ -11,6 +11,19 @@ from .data_source import open_upload, server_choice
 from .errors import action, guard
 from .text import count, md
 
+KEEP = {
+    "items": (
+        "Keep items nobody has chosen yet",
+        "Items of the table that no interaction has stay in the catalogue: recommenders that read the table can show them. "
+        "The report says how many there are.",
+    ),
+    "users": (
+        "Keep users without interactions",
+        "Users of the table that no interaction has stay in the data: recommenders that read the table can serve them. "
+        "The report says how many there are.",
+    ),
+}
+
 
 def side_table(upload: uploads.Upload, part: str, label: str) -> dict[str, Any]:
     """part: "items" or "users". Gives the plan's values for it: {"items_file": …, "items_id": …} or {}."""
@@ -35,6 +48,9 @@ def side_table(upload: uploads.Upload, part: str, label: str) -> dict[str, Any]:
             key=f"{part}-id-{upload.token}",
             help="The column whose values are the ids used in the interaction file.",
             persist_state="session",
+        )
+        out[f"keep_new_{part}"] = st.checkbox(
+            KEEP[part][0], key=f"{part}-keep-new-{upload.token}", help=KEEP[part][1], persist_state="session"
         )
     st.button("Remove", key=f"remove-{part}", on_click=_remove, args=(upload, part))
     return out

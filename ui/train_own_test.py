@@ -16,7 +16,7 @@ from .text import count, day, md
 
 OWN_TEST = "own_test"
 TOKEN = "_own_test_upload"
-NOT_FOR_TESTS = ("half_life_days", "items_file", "items_id", "users_file", "users_id")
+NOT_FOR_TESTS = ("half_life_days", "items_file", "items_id", "keep_new_items", "users_file", "users_id", "keep_new_users")
 ROLES = {"user": "User", "item": "Item", "value": "Value", "event": "Event type", "time": "Time"}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from ..errors import BadInput
 from .output import JSON_OPTION, ProgressLine, print_json, print_table, say
 
 
@@ -68,6 +69,8 @@ def ingest(
     event: str | None = typer.Option(None, "--event", help="Event type column."),
     items: str | None = typer.Option(None, "--items", help="A table that describes the items."),
     users: str | None = typer.Option(None, "--users", help="A table that describes the users."),
+    keep_new_items: bool = typer.Option(False, "--keep-new-items", help="Keep items of the table that nobody has chosen yet."),
+    keep_new_users: bool = typer.Option(False, "--keep-new-users", help="Keep users of the table without interactions."),
     threshold: float | None = typer.Option(None, "--threshold", help="Ratings at or above it count as liked; guessed when left out."),
     min_user: int = typer.Option(1, "--min-user", help="Fewest interactions per user."),
     min_item: int = typer.Option(1, "--min-item", help="Fewest interactions per item."),
@@ -84,7 +87,14 @@ def ingest(
 
     path = existing(file)
     clean_name(name, what="dataset name")
+    for flag, wanted, table, option in (
+        ("--keep-new-items", keep_new_items, items, "--items"),
+        ("--keep-new-users", keep_new_users, users, "--users"),
+    ):
+        if wanted and not table:
+            raise BadInput(f"{flag} keeps what only a table has, and none was given.", f"Add {option} FILE or leave {flag} out.")
     changes: dict[str, Any] = {"min_user": min_user, "min_item": min_item}
+    changes |= {"keep_new_items": keep_new_items, "keep_new_users": keep_new_users}
     changes |= {"items_file": str(existing(items, "item file"))} if items else {}
     changes |= {"users_file": str(existing(users, "user file"))} if users else {}
     changes |= {"threshold": threshold} if threshold is not None else {}

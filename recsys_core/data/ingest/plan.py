@@ -83,8 +83,18 @@ class IngestPlan(Params):
     min_item: int = param(1, ge=1, le=1000, label="Fewest interactions per item", help="Items with fewer are removed.")
     items_file: str | None = param(None, label="Item table", help="A file that describes the items.")
     items_id: str | None = param(None, label="Id column of the item table", help="Empty: found by comparing its values with the item ids.")
+    keep_new_items: bool = param(
+        False,
+        label="Keep items nobody has chosen yet",
+        help="Items of the table that no interaction has stay in the catalogue, so that models which read the table can recommend them.",
+    )
     users_file: str | None = param(None, label="User table", help="A file that describes the users.")
     users_id: str | None = param(None, label="Id column of the user table", help="Empty: found by comparing its values with the user ids.")
+    keep_new_users: bool = param(
+        False,
+        label="Keep users without interactions",
+        help="Users of the table that no interaction has stay in the data, so that models which read the table can serve them.",
+    )
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -21,7 +21,7 @@ FILTERS: dict[int, str] = {20: "event types with weight 0", 21: "values below th
 
 
 class JoinReport(BaseModel):
-    """How a table of items or users met the ids of the interactions."""
+    """How a table of items or users met the ids of the interactions. ids: those of the interactions."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,6 +36,7 @@ class JoinReport(BaseModel):
     ids: int
     ids_without_row: int
     columns: list[str]
+    rows_kept_as_new: int = 0  # ids that no interaction has, kept because the plan asks for it
 
 
 class KCoreReport(BaseModel):

@@ -105,15 +105,15 @@ def _ingest(
             )
     dataset, _ = _dataset(rows, made, plan, source)
     joins: dict[str, JoinReport | None] = {"item": None, "user": None}
-    for side, table_source, file, id_column in (
-        ("item", item_source, plan.items_file, plan.items_id),
-        ("user", user_source, plan.users_file, plan.users_id),
+    for side, table_source, file, id_column, keep, in_file in (
+        ("item", item_source, plan.items_file, plan.items_id, plan.keep_new_items, rows.item_ids),
+        ("user", user_source, plan.users_file, plan.users_id, plan.keep_new_users, rows.user_ids),
     ):
         if table_source is None and file:
             table_source = open_source(file)
         if table_source is not None:
             ctx.report(f"Joining the {side} table", 0.85)
-            dataset, joins[side], said = _join(dataset, table_source, side, id_column)
+            dataset, joins[side], said = _join(dataset, table_source, side, id_column, in_file if keep else None)
             warnings += said
     rejects_path = None
     if len(rows.rejects):
@@ -243,17 +243,23 @@ def _dataset(rows: Rows, made: Interactions, plan: IngestPlan, source: Source) -
     return dataset, (used_users, used_items)
 
 
-def _join(dataset: Dataset, source: Source, side: str, id_column: str | None) -> tuple[Dataset, JoinReport, list[str]]:
+def _join(dataset: Dataset, source: Source, side: str, id_column: str | None, in_file: Any = None) -> tuple[Dataset, JoinReport, list[str]]:
+    """in_file: Arrow strings, the ids of the file, where ids of the table that are not among them are to be kept. What the fewest
+    interactions removed was chosen by somebody: it is not new, and stays out."""
     from dataclasses import replace
 
+    def is_new(keys: pd.Series) -> np.ndarray:
+        return ~keys.isin(in_file.to_pandas()).to_numpy(dtype=bool)
+
+    known = dataset.items if side == "item" else dataset.users
     try:
-        table, report, said = join_table(source, dataset.items if side == "item" else dataset.users, side, id_column)
+        table, report, said, ids = join_table(source, known, side, id_column, keep_new=None if in_file is None else is_new)
     except WorkbenchError:
         raise
     except (ValueError, TypeError) as error:
         raise unreadable(source.name, error) from None
     meta = dataset.meta | {f"{side}_columns": column_hints(table)}
-    return replace(dataset, **{f"{side}_table": table, "meta": meta}), report, said
+    return replace(dataset, **{f"{side}_table": table, f"{side}s": ids, "meta": meta}), report, said
 
 
 def _span(time: np.ndarray | None) -> tuple[str | None, str | None]:

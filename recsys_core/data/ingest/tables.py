@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,13 @@ _CATEGORIES = re.compile(r"genre|attribut|categor|class|tags?$|type|topic|keywor
 _LEADING_ZERO = r"^[-+]?0\d"
 
 
-def join_table(source: Source, ids: IdMap, side: str, id_column: str | None) -> tuple[pd.DataFrame, JoinReport, list[str]]:
-    """(table with one row per code, report, warnings). side: "item" or "user". No overlap is a warning, not an error."""
+def join_table(
+    source: Source, ids: IdMap, side: str, id_column: str | None, *, keep_new: Callable[[pd.Series], np.ndarray] | None = None
+) -> tuple[pd.DataFrame, JoinReport, list[str], IdMap]:
+    """(table with one row per code, report, warnings, ids). side: "item" or "user". No overlap is a warning, not an error.
+
+    keep_new: of ids that no interaction has, bool (n,) which ones get a code of their own, after the others; None: none does.
+    """
     source, frame, n_rejected = read_table(source)
     column = _id_column(source, frame, ids, side, id_column)
     warnings: list[str] = []
@@ -32,6 +38,13 @@ def join_table(source: Source, ids: IdMap, side: str, id_column: str | None) -> 
     codes = np.full(len(frame), -1, dtype=np.int32)
     codes[first.to_numpy()] = ids.encode(keys[first])
     joined = codes >= 0
+    n_joined, n_known, of_data = int(joined.sum()), len(ids), ids
+    if keep_new is not None:
+        new = np.flatnonzero(first.to_numpy() & ~joined)
+        new = new[keep_new(keys.iloc[new])]
+        codes[new] = n_known + np.arange(len(new))
+        ids = IdMap(np.concatenate([np.asarray(ids.ids, dtype=object), keys.iloc[new].to_numpy(dtype=object)])) if len(new) else ids
+        joined = codes >= 0
     rest = frame.drop(columns=column)
     table = rest[joined].set_axis(codes[joined], axis=0).reindex(range(len(ids)))
     table = typed(table.reset_index(drop=True))
@@ -39,17 +52,18 @@ def join_table(source: Source, ids: IdMap, side: str, id_column: str | None) -> 
         table=source.name,
         id_column=column,
         rows_read=len(frame) + n_rejected,
-        rows_joined=int(joined.sum()),
+        rows_joined=n_joined,
         rows_matching_nothing=int(first.sum() - joined.sum()),
+        rows_kept_as_new=len(ids) - n_known,
         rows_duplicated=int(present.sum() - first.sum()),
         rows_without_id=int((~present).sum()),
         rows_rejected=n_rejected,
-        ids=len(ids),
-        ids_without_row=len(ids) - int(joined.sum()),
+        ids=n_known,
+        ids_without_row=n_known - n_joined,
         columns=list(table.columns),
     )
-    warnings += _warnings(report, keys[first], ids, side)
-    return table, report, warnings
+    warnings += _warnings(report, keys[first], of_data, side)
+    return table, report, warnings, ids
 
 
 def read_table(source: Source) -> tuple[Source, pd.DataFrame, int]:
@@ -149,6 +163,10 @@ def _warnings(report: JoinReport, keys: pd.Series, ids: IdMap, side: str) -> lis
         )
     elif report.ids_without_row > 0.1 * report.ids:
         said.append(f"{report.ids_without_row:,} of {report.ids:,} {side}s have no row in '{report.table}'.")
+    if report.rows_kept_as_new:
+        n = report.rows_kept_as_new
+        deeds = "that nobody has chosen yet" if side == "item" else "without any interaction"
+        said.append(f"{n:,} {side}{'s' * (n != 1)} {deeds} {'was' if n == 1 else 'were'} kept from '{report.table}', as asked for.")
     if report.rows_duplicated:
         said.append(f"{report.rows_duplicated:,} rows of '{report.table}' repeat an id; the first row of each was used.")
     if report.rows_rejected:

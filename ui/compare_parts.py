@@ -1,0 +1,100 @@
+"""New items and users: what each recommender does for users and items it has never met, beside those it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from . import charts, compare_charts, navigation
+from .compare_data import higher_is_better
+from .compare_views import View, axis_of
+from .text import count, listing, md
+
+Figures = tuple[float, float, float]
+
+
+def new_parts(view: View) -> None:
+    """Every kind of users and items that the split keeps apart, with intervals, and what the lists were made of."""
+    runs = [run for run in view.few() if run.parts]
+    kinds = list(dict.fromkeys(key for run in runs for key in run.parts))
+    if not runs:
+        _nothing_yet(view)
+        return
+    drawn = {key: [_figures(run, key, view.name) for run in runs] for key in kinds}
+    drawn = {key: found for key, found in drawn.items() if np.isfinite([f[0] for f in found]).any()}
+    if not drawn:
+        st.caption(f"{md(view.label)} was not measured apart for these kinds. Choose another measure above.")
+        return
+    groups = {
+        f"{_label(runs, key)} · {count(_about(runs, key)['n_users'], 'user')}": tuple(zip(*found, strict=True))
+        for key, found in drawn.items()
+    }
+    fig = compare_charts.dots([view.look(run) for run in runs], groups, axis_of(view.name))
+    title = f"Who serves what nobody has touched yet? {_answer(view, runs, drawn)}"
+    note = "Lines: 95 % intervals over users. Compare recommenders within a kind: kinds differ in users and candidates."
+    charts.show(fig, title, key="new-parts", note=note)
+    _table(view, runs, drawn)
+    for key in drawn:
+        about = _about(runs, key)
+        st.caption(f"**{md(about['label'])}** ({count(about['n_interactions'], 'held-out interaction')}): {md(about['candidates'])}")
+    arbitrary = [view.look(run).name for run in runs if any("knows nothing of the new items" in note for note in run.notes)]
+    if arbitrary:
+        who = "orders" if len(arbitrary) == 1 else "order"
+        st.caption(
+            f":material/info: {listing([md(name) for name in arbitrary], 6)} {who} the new items by chance: nothing is known of them."
+        )
+
+
+def _nothing_yet(view: View) -> None:
+    st.markdown("**Who serves what nobody has touched yet?** These results hold no new items or users apart.")
+    st.caption(
+        "Train with the split 'New items', 'New users' or 'New users and items': some items or users are kept out of training, and the "
+        "recommenders are judged on them."
+    )
+    navigation.link("train", "Train with another split", icon=":material/new_releases:", dataset=view.group.runs[0].dataset_id)
+
+
+def _figures(run: Any, key: str, name: str) -> Figures:
+    found = run.parts.get(key, {}).get("metrics", {}).get(name, {})
+    return tuple(float("nan") if found.get(part) is None else float(found[part]) for part in ("mean", "low", "high"))
+
+
+def _about(runs: Sequence[Any], key: str) -> dict[str, Any]:
+    return next(run.parts[key] for run in runs if key in run.parts)
+
+
+def _label(runs: Sequence[Any], key: str) -> str:
+    return _about(runs, key)["label"]
+
+
+def _answer(view: View, runs: Sequence[Any], drawn: dict[str, list[Figures]]) -> str:
+    """Who leads where something is new: "Content kNN for new items, EASE for new users"."""
+    said = {"new_items": "new items", "new_users": "new users", "new_both": "new users and items at once"}
+    led: dict[str, list[str]] = {}
+    for key, words in said.items():
+        values = [f[0] for f in drawn.get(key, [])]
+        if not values or not np.isfinite(values).any():
+            continue
+        best = int(np.nanargmax(values) if higher_is_better(view.name) else np.nanargmin(values))
+        led.setdefault(view.look(runs[best]).name, []).append(words)
+    if len(runs) == 1:
+        return f"{md(view.look(runs[0]).name)}, kind by kind"
+    parts = [f"{md(name)} {'' if n else 'is ahead '}for {listing(words, 3)}" for n, (name, words) in enumerate(led.items())]
+    return "; ".join(parts)
+
+
+def _table(view: View, runs: Sequence[Any], drawn: dict[str, list[Figures]]) -> None:
+    frame = pd.DataFrame({"name": [view.look(run).name for run in runs]})
+    columns: dict[str, Any] = {"name": st.column_config.TextColumn("Recommender", width="medium", pinned=True)}
+    for key, found in drawn.items():
+        frame[key] = [f[0] for f in found]
+        frame[f"{key}-interval"] = ["" if np.isnan(f[1]) else f"{f[1]:.4f} to {f[2]:.4f}" for f in found]
+        columns[key] = st.column_config.NumberColumn(_label(runs, key), format="%.4f", help=f"Mean of {view.label} over these users.")
+        columns[f"{key}-interval"] = st.column_config.TextColumn("95 % interval", width="small")
+    st.dataframe(
+        frame, hide_index=True, key=f"parts-{view.name}-{len(frame)}", column_config=columns, alt="Figures by kind of users and items"
+    )
