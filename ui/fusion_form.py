@@ -46,7 +46,9 @@ def fusion_form(model: Any, offers: Mapping[str, Offer], partners: Sequence[Any]
     described = {field.name: field for field in fields(model.Params)}
     alone = {chosen.key: chosen for chosen in before if offers[chosen.key].family != FUSED}
     names = part_names(offers, partners, alone)
-    parts = _parts(model, described["models"], names, first_parts(described["models"].default, names, list(alone), partners))
+    start = first_parts(described["models"].default, names, list(alone), partners)
+    one = getattr(model.Params, "most_parts", None) == 1
+    parts = (_one_part if one else _parts)(model, described["models"], names, start)
     values: dict[str, Any] = {"models": parts}
     weights = described.get("weights")
     if weights is not None and weights.kind == "list":
@@ -109,6 +111,17 @@ def _parts(model: Any, field: ParamField, names: Mapping[str, str], start: list[
         placeholder="Any: it looks for good ones" if not field.default else "Choose two or more",
         help=PARTS_HELP if field.default else f"{md(field.help)} {PARTS_HELP}",
     )
+
+
+def _one_part(model: Any, field: ParamField, names: Mapping[str, str], start: list[str]) -> list[str]:
+    """The box of a model that is built on one other; it follows the page as the list of parts does."""
+    key, first = f"fusion-parts-{model.key}", next(iter(start or names), None)
+    asked, untouched = st.session_state.get(key), st.session_state.get(f"_start-{key}")
+    if asked is None or asked == untouched or asked not in names:
+        st.session_state[key] = first
+    st.session_state[f"_start-{key}"] = first
+    about = {"format_func": lambda part: names.get(part, str(part)), "key": key, "persist_state": "session"}
+    return [st.selectbox(md(field.label), list(names), help=PARTS_HELP.partition(" Where")[0], **about)]
 
 
 def _weights(key: str, field: ParamField, parts: Mapping[str, str]) -> Any:

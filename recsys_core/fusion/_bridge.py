@@ -19,7 +19,7 @@ from ..data.topk import top_k
 from ..metrics._quick import ndcg_at
 
 LANDMARKS = 1_000  # items that all are compared with by the kernel
-STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the penalty, tried where none is given
+STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the penalty, tried where none is given
 FOLDS, SAMPLE, K = 5, 600, 20  # groups of warm items left out in turn; users and list length they are judged by
 STEPS = 300  # of the network
 
@@ -163,16 +163,15 @@ def strongest_as_good(tried: dict[float, np.ndarray]) -> float:
     return max(strength for strength in tried if strength >= best and good(strength))
 
 
-def shift_for(share: float, warm: np.ndarray, new: np.ndarray, k: int = K) -> float:
+def shift_for(share: float, warm: np.ndarray, new: np.ndarray, seen: np.ndarray, k: int = K) -> float:
     """What is added to the new items' scores, in deviations of a user's warm scores, so that they take `share` of the k places.
 
-    warm, new: scores (B, n), (B, n_new) of some users, -inf where an item is seen. Found by halving."""
-    known = np.isfinite(warm)
-    level = np.where(known, warm, 0).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
-    spread = np.sqrt((np.where(known, warm - level, 0) ** 2).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1))
+    warm, new: scores (B, n), (B, n_new) of some users; seen: bool (B, n), items no list may hold. Found by halving."""
+    spread, open_ = warm.std(axis=1, keepdims=True), np.where(seen, -np.inf, warm)
     low, high = -20.0, 20.0
     for _ in range(30):
         middle = (low + high) / 2
-        lists, _ = top_k(np.hstack([warm, new + middle * spread]), min(k, warm.shape[1] + new.shape[1]))
-        low, high = (middle, high) if (lists >= warm.shape[1]).mean() < share else (low, middle)
+        lists, _ = top_k(np.hstack([open_, new + middle * spread]), min(k, warm.shape[1] + new.shape[1]))
+        taken = (lists >= warm.shape[1]).sum() / max(1, (lists >= 0).sum())
+        low, high = (middle, high) if taken < share else (low, middle)
     return (low + high) / 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import params as params_module
 from .. import registry
@@ -17,6 +17,7 @@ RUN = "run:"  # a part that is an already trained run: "run:<id>"
 class FusionParams(Params):
     """What every fused model is told: its parts and their settings."""
 
+    most_parts: ClassVar[int | None] = None  # 1: it is built on one model, and a form asks for that one
     models: list[str] = param(
         ["ease", "als", "item_knn"],
         label="Models to combine",
@@ -37,6 +38,9 @@ def check_parts(chosen: FusionParams, label: str, *, may_choose: bool = False) -
         raise ParamError(f"models for {label} must name at least one model; got none.", "For example: ease, als, item_knn.")
     if len(set(chosen.models)) < len(chosen.models):
         raise ParamError(f"models for {label} must differ; got {', '.join(chosen.models)}.")
+    if chosen.most_parts is not None and len(chosen.models) > chosen.most_parts:
+        most = "exactly one model" if chosen.most_parts == 1 else f"at most {chosen.most_parts} models"
+        raise ParamError(f"models for {label} must name {most}; got {', '.join(chosen.models)}.", "For example: ease.")
     for name, values in chosen.part_params.items():
         if chosen.models and name not in chosen.models:
             raise ParamError(

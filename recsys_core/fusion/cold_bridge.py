@@ -11,7 +11,7 @@ from ..context import RunContext
 from ..data.dataset import Dataset, DatasetStats
 from ..data.histories import Histories
 from ..data.holdout import Holdout
-from ..errors import ParamError, Unsupported
+from ..errors import Unsupported
 from ..models._base import Cost, Explanation, Need, Recommender, Source
 from ..models._features import SideFeatures
 from ..models.features._content import READ, WIDEST, ItemVectors, item_table
@@ -36,6 +36,7 @@ EXPLAINED = 300  # warm items whose own reasons are asked for
 
 
 class BridgeParams(FusionParams):
+    most_parts: ClassVar[int | None] = 1
     models: list[str] = param(
         ["ease"],
         label="Model",
@@ -58,7 +59,7 @@ class BridgeParams(FusionParams):
         "everything", label="Columns read", help="Which kinds of columns of the item table place a new item."
     )
     popularity: float = param(
-        0.5,
+        0.25,
         label="Say of popular items",
         help="0: all items with interactions teach alike. 1: each as much as it has interactions, for scores of rare items are noisy.",
         ge=0,
@@ -115,13 +116,7 @@ class ColdBridge(FusedModel):
         "https://doi.org/10.1109/ICDM.2010.129",
     )
     needs = frozenset({Need.ITEM_TABLE})
-    max_parts: ClassVar[int] = 1
     Params = BridgeParams
-
-    def __init__(self, params: Any = None, **values: Any) -> None:
-        super().__init__(params, **values)
-        if len(self.params.models) != 1:
-            raise ParamError(f"models for {self.label} must name exactly one model; got {', '.join(self.params.models)}.")
 
     @classmethod
     def auto_params(cls, params: BridgeParams, stats: DatasetStats) -> dict[str, Any]:
@@ -177,9 +172,8 @@ class ColdBridge(FusedModel):
         bridge = build(warm, new, own[:, warm], self.resolved.regularization)
         learnt = {"warm": warm, "new": new, "base": bridge.base, "left": bridge.left, "right": bridge.right, "shift": 0.0}
         if chosen.new_item_share is not None and len(new):
-            seen = data.matrix("seen")[users].toarray() > 0
-            hidden = np.where(seen, -np.inf, own)
-            learnt["shift"] = shift_for(chosen.new_item_share, hidden[:, warm], bridge.scores(own[:, warm]))
+            seen = data.matrix("seen")[users][:, warm].toarray() > 0
+            learnt["shift"] = shift_for(chosen.new_item_share, own[:, warm], bridge.scores(own[:, warm]), seen)
         return learnt
 
     def _of_histories(self, histories: Histories) -> np.ndarray:

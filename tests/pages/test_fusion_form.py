@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,7 +42,8 @@ def saved(workspace_root: Path) -> tuple[Workspace, str]:
 
 
 def _fused() -> list[str]:
-    return [key for key, cls in registry.all_of("model").items() if is_fused(cls)]
+    """Those that combine several models."""
+    return [key for key, cls in registry.all_of("model").items() if is_fused(cls) and cls.Params.most_parts != 1]
 
 
 def _queued(workspace: Workspace) -> dict[str, TrainSpec]:
@@ -132,6 +134,23 @@ def test_a_switch_by_hand_and_the_model_that_orders(open_page, text_of, saved) -
     assert queued["cascade"].model_params().order_by == "popular"
     at.multiselect(key="fusion-parts-cascade").set_value(["item_knn", "ease"]).run()
     assert at.selectbox(key="fusion-order_by-cascade").value == "ease", "one that is no part any more cannot order"
+
+
+def test_a_bridge_is_built_on_one_model(open_page, workspace_root) -> None:
+    workspace, data = Workspace(workspace_root), _data()
+    table = pd.DataFrame({"shelf": [f"shelf {n % 3}" for n in range(data.n_items)]})
+    at = open_page("train", dataset=workspace.add_dataset(replace(data, item_table=table), "Films").id)
+    at.checkbox(key="pick-cold_bridge").check().run()
+    part = "fusion-parts-cold_bridge"
+    assert at.selectbox(key=part).value == "ease" and not [option for option in at.selectbox(key=part).options if "fusion" in option]
+    at.checkbox(key="pick-item_knn").check().run()
+    assert at.selectbox(key=part).value == "item_knn", "it follows what is chosen above"
+    at.selectbox(key=part).set_value("als").run()
+    at.checkbox(key="pick-popular").check().run()
+    assert at.selectbox(key=part).value == "als", "what somebody chose stays"
+    assert not at.error
+    at.button(key="train-chosen").click().run()
+    assert _queued(workspace)["cold_bridge"].model_params().models == ["als"]
 
 
 def test_the_form_is_made_from_the_declaration() -> None:
