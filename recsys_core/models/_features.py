@@ -55,6 +55,7 @@ class SideFeatures:
         """Sentences on what was used and what was not."""
         used = [f"{name} ({side})" for side, table in self.tables.items() for name, _ in table.fields]
         said = [f"Columns used: {', '.join(used)}."] if used else []
+        said += [note for encoder in self.encoders.values() for one in encoder.encoders for note in getattr(one, "notes", [])]
         for side, left in self.left_out.items():
             said += [f"The {side} column '{name}' is not used: {why}" for name, why in left.items()]
         return said

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -138,6 +140,7 @@ def test_each_distinct_text_is_read_once():
     assert texts == ["a b", "c"] and code.tolist() == [0, 0, 0, -1, 1, 0] and cut == 0
     odd = pd.Series(["1 < 2 and 3 > 2", "I <3 you", "<script>x()</script>y<!-- z"], dtype=object)
     assert clean(odd)[1] == ["1 < 2 and 3 > 2", "I <3 you", "y"]
+    assert clean(pd.Series(["a \x00 \t🚀"], dtype=object))[1] == ["a \x00 🚀"]
     assert clean(pd.Series([1995, 7.0, None]))[1] == ["1995", "7"]
 
 
@@ -227,6 +230,28 @@ def test_many_small_files_become_one(tmp_path):
     found, vectors = cache.get([*texts, "shared"])
     assert found.all()
     np.testing.assert_array_equal(vectors, vectors_of([*texts, "shared"]))
+
+
+def test_two_at_once_lose_nothing(tmp_path):
+    """Written, merged and read by turns in two processes."""
+    work = """
+import sys
+import numpy as np
+from recsys_core.data.text import _cache
+_cache.MOST_SMALL = 2
+cache = _cache.VectorCache(sys.argv[1], "sentence", "abc")
+for n in range(60):
+    texts = [f"{sys.argv[2]} {n}", f"shared {n}"]
+    cache.put(texts, np.array([[len(t), n] for t in texts], np.float32))
+    cache.get(texts)
+"""
+    both = [subprocess.Popen([sys.executable, "-c", work, str(tmp_path), who], stderr=subprocess.PIPE, text=True) for who in ("a", "b")]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert said == ["", ""] and [process.returncode for process in both] == [0, 0]
+    texts = [f"{who} {n}" for who in ("a", "b", "shared") for n in range(60)]
+    found, vectors = VectorCache(tmp_path, "sentence", "abc").get(texts)
+    assert found.all()
+    np.testing.assert_array_equal(vectors, [[len(text), int(text.split()[1])] for text in texts])
 
 
 def test_beyond_its_size_the_longest_unused_go(tmp_path, monkeypatch):

@@ -92,7 +92,7 @@ def clean(column: pd.Series) -> tuple[np.ndarray, list[str], int]:
 
 def _bare(text: str) -> str:
     """Without tags and comments, entities as characters, one blank between words."""
-    text = text[:_RAW]
+    text = text[:_RAW].encode("utf-8", "ignore").decode()  # halves of characters, which no tokeniser takes
     if "<" in text:
         text = _TAG.sub(" ", _UNSEEN.sub(" ", text))
     return " ".join(html.unescape(text).split())

@@ -14,6 +14,7 @@ import time
 import uuid
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,9 @@ class VectorCache:
         if len(small) <= MOST_SMALL:
             return
         read = [(path, parts) for path in small if (parts := _load(path)) is not None]
-        width = max((parts[1].shape[1] for _, parts in read), default=0)
+        if not read:  # another process has merged them
+            return
+        width = max((parts[1].shape[1] for _, parts in read))
         read = [(path, parts) for path, parts in read if parts[1].shape[1] == width]
         keys = np.concatenate([parts[0] for _, parts in read])
         keys, first = np.unique(keys, axis=0, return_index=True)
@@ -126,7 +129,8 @@ def _read(path: Path, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
             vectors = shard["vectors"]
             if vectors.shape[:1] != keys.shape[:1] or vectors.ndim != 2 or not np.isfinite(vectors).all():
                 raise ValueError("its vectors do not fit its keys")
-        os.utime(path)  # used now
+        with suppress(OSError):  # a workspace that may only be read serves too
+            os.utime(path)  # used now
         return row, at[row], vectors
     except FileNotFoundError:  # merged or removed by another process a moment ago
         return None
@@ -155,8 +159,14 @@ def _forget(path: Path, error: Exception) -> None:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _age(path: Path) -> float:
-    return time.time() - path.stat().st_mtime if path.exists() else float("inf")
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
