@@ -37,6 +37,7 @@ class Recommender(Scoring, ABC):
     source: ClassVar[Source | None] = None
     needs: ClassVar[frozenset[Need]] = frozenset()
     reads_features: ClassVar[bool] = False  # the columns of the user and item tables, as the dataset's feature set has them
+    feature_sides: ClassVar[tuple[str, ...]] = ("user", "item")  # whose columns a model which reads features reads
     without_kinds: ClassVar[tuple[str, ...]] = ()  # kinds of columns that a model which reads features passes over
     uses_validation: ClassVar[bool] = False  # early stopping or learnt weights: wants `validation` in fit
     personalised: ClassVar[bool] = True  # False: the same list for everybody, no fallback needed

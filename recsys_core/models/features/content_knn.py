@@ -72,6 +72,7 @@ class ContentKnn(Recommender):
     source = Source("Lops, de Gemmis, Semeraro (2011), Content-based Recommender Systems", "https://doi.org/10.1007/978-0-387-85820-3_3")
     needs = frozenset({Need.ITEM_TABLE})
     reads_features = True
+    feature_sides = ("item",)
     Params = ContentKnnParams
     vectors: ItemVectors
     _weights: sparse.csr_matrix | None
@@ -85,7 +86,7 @@ class ContentKnn(Recommender):
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         params = self.resolved
-        read = SideFeatures.fit(data, ctx.part("Reading the item table", 0.0, 0.3), sides=("item",))
+        read = SideFeatures.fit(data, ctx.part("Reading the item table", 0.0, 0.3), sides=self.feature_sides)
         table, kinds = item_table(read), READ[params.fields]
         self.vectors = ItemVectors.of(table, kinds, params.field_weights)
         used = [name for name, kind in table.fields if kind in kinds and params.field_weights.get(name, 1) > 0]

@@ -26,7 +26,7 @@ class FeatureEaseParams(ClosedFormParams):
         tune=(0.01, 3, "log"),
     )
     fields: Literal["categories and text", "categories", "everything"] = param(
-        "categories and text",
+        "everything",
         label="Columns read",
         help="Which kinds of columns of the item table link two items.",
     )
@@ -54,6 +54,7 @@ class FeatureEase(ClosedForm):
     )
     needs = frozenset({Need.ITEM_TABLE})
     reads_features = True
+    feature_sides = ("item",)
     Params = FeatureEaseParams
 
     def cost(self, stats: DatasetStats) -> Cost:
@@ -64,7 +65,7 @@ class FeatureEase(ClosedForm):
         params = self.resolved
         if params.alpha == 0:
             return
-        table = item_table(SideFeatures.fit(data, ctx, sides=("item",)))
+        table = item_table(SideFeatures.fit(data, ctx, sides=self.feature_sides))
         vectors = ItemVectors.of(table, READ[params.fields])
         self.notes.append(f"Columns read: {', '.join(name for name, kind in table.fields if kind in READ[params.fields])}.")
         chosen = np.arange(data.n_items) if self._modelled is None else self._modelled
