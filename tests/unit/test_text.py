@@ -195,6 +195,13 @@ def test_cached_vectors_come_back_by_content(tmp_path):
     found, vectors = VectorCache(tmp_path, "sentence", "abc").get(asked)
     assert found.tolist() == [True, False, True, True, True] and not vectors[1].any()
     np.testing.assert_array_equal(vectors[found], vectors_of([t for t in asked if t != "new"]))
+    assert [cache.get([text])[0].all() for text in ("one", "two", "three", "new")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert cache.get(["one", "new"])[0].tolist() == [True, False]
     assert not VectorCache(tmp_path, "sentence", "other").get(asked)[0].any()
     assert not list(tmp_path.rglob("*.tmp"))
 

@@ -43,10 +43,10 @@ class VectorCache:
             if found.all():
                 break
             opened = _read(path, wanted)
-            if opened is None or (out.shape[1] and opened[2].shape[1] not in (0, out.shape[1])):
+            if opened is None or (out.shape[1] and opened[2].shape[1] != out.shape[1]):
                 continue
             row, at, vectors = opened
-            if not out.shape[1] and len(row):
+            if not out.shape[1]:
                 out = np.zeros((len(texts), vectors.shape[1]), dtype=np.float32)
             out[row] = vectors[at]
             found[row] = True
@@ -115,7 +115,7 @@ def _write(folder: Path, keys: np.ndarray, vectors: np.ndarray) -> Path:
 
 
 def _read(path: Path, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """(which of the wanted it has, where, its vectors); vectors are read only when it has some."""
+    """(which of the wanted it has, where, its vectors); None when it has none: then no vectors are read."""
     try:
         with np.load(path, allow_pickle=False) as shard:
             keys = shard["keys"]
@@ -125,7 +125,7 @@ def _read(path: Path, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
             at = order[np.minimum(np.searchsorted(keys[order, 0], wanted[:, 0]), len(order) - 1)]
             row = np.flatnonzero((keys[at] == wanted).all(axis=1))
             if not len(row):
-                return row, row, np.zeros((0, 0), dtype=np.float32)
+                return None
             vectors = shard["vectors"]
             if vectors.shape[:1] != keys.shape[:1] or vectors.ndim != 2 or not np.isfinite(vectors).all():
                 raise ValueError("its vectors do not fit its keys")
