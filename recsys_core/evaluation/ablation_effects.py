@@ -4,7 +4,7 @@ Chance enters twice. Which users were drawn: a paired bootstrap of the users' di
 happened to go: with two seeds or more, the spread of the variants' means between seeds beyond what all variants share is the noise of
 one training (pooled over variants, (V - 1)(S - 1) degrees of freedom), and the interval is widened by it. With one seed the interval
 knows of users only. p-values are those of the paired t-test with both variances (Welch-Satterthwaite degrees of freedom),
-corrected by Holm's method for all effects told together.
+corrected by Holm's method.
 Source: Satterthwaite, An approximate distribution of estimates of variance components, 1946, https://doi.org/10.2307/3002019.
 """
 
@@ -65,7 +65,8 @@ class _Asked:
 def effects(
     values: np.ndarray, plan: Plan, done: set[int], metric: str, *, level: float = 0.95, n: int = 1000, seed: int = 0
 ) -> list[Effect]:
-    """Every value of every axis against every other, that of the base first where it is one of the two; corrected for each other.
+    """Every value of every axis against every other, that of the base first where it is one of the two. Comparisons with the base are
+    corrected for each other, and so are all the rest.
 
     values: float (S, V, U), the figure of each seed, variant and user; variants not in `done` are not read. Users without a figure for
     one of them are left out. What the variants that were done cannot tell is not there. Cost: one bootstrap over users x pairs.
@@ -77,7 +78,8 @@ def effects(
             weights, start = contrasts.difference(axis, a, b), contrasts.level(axis, a)
             if weights is not None and start is not None:
                 asked.append(_Asked(axis.name, json.dumps(a), json.dumps(b), weights, start))
-    return _measured(asked, values, done, metric, level, n, seed)
+    found, bases = _measured(asked, values, done, metric, level, n, seed), {axis.name: axis.base for axis in plan.axes}
+    return _corrected([e for e in found if e.against == bases[e.axis]]) + _corrected([e for e in found if e.against != bases[e.axis]])
 
 
 def variants_to_base(
@@ -86,7 +88,11 @@ def variants_to_base(
     """Number of a variant -> its difference to variant 0, corrected for each other; arguments as of `effects`."""
     one, numbers = np.eye(len(plan.variants)), sorted(done - {0})
     asked = [_Asked("", "0", str(number), one[number] - one[0], one[0]) for number in numbers if 0 in done]
-    return dict(zip(numbers, _measured(asked, values, done, metric, level, n, seed), strict=False))
+    return dict(zip(numbers, _corrected(_measured(asked, values, done, metric, level, n, seed)), strict=False))
+
+
+def _corrected(found: Sequence[Effect]) -> list[Effect]:
+    return [replace(e, found=d) for e, d in zip(found, corrected([e.found for e in found]), strict=True)]
 
 
 def _measured(asked: Sequence[_Asked], values: np.ndarray, done: set[int], metric: str, level: float, n: int, seed: int) -> list[Effect]:
@@ -108,7 +114,7 @@ def _measured(asked: Sequence[_Asked], values: np.ndarray, done: set[int], metri
         plain = replace(plain, low=float(low[c]), high=float(high[c]))
         sure = _with_noise(plain, gaps[:, c], float(one.weights @ one.weights), len(means), noise)
         found.append(Effect(one.axis, sure, tuple((means @ one.weights).tolist())))
-    return [replace(e, found=d) for e, d in zip(found, corrected([e.found for e in found]), strict=True)]
+    return found
 
 
 def training_noise(values: np.ndarray) -> tuple[float, int]:
