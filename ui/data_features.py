@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from recsys_core.data.features import FeatureSet
+from recsys_core.errors import NotFound
 
 from . import data_features_state as chosen_features
 from .data_features_columns import columns_card
@@ -17,7 +18,7 @@ from .data_features_findings import findings_card
 from .data_features_text import text_card
 from .data_features_vectors import vectors_card
 from .data_features_words import changes
-from .errors import action, guard, notify
+from .errors import action, error_box, guard, notify
 from .text import count, md
 
 SIDES = ("item", "user")
@@ -26,7 +27,12 @@ MEANS = "Recommenders trained from now on use them; results trained before keep 
 
 def features_tab(entry: Any) -> None:
     """Each card reads the draft and writes its changes into it; the bar at the top saves it."""
-    chosen = chosen_features.draft(entry)
+    try:
+        chosen = chosen_features.draft(entry)
+    except NotFound as error:  # its file is gone
+        error_box(error)
+        st.button("Back to what was guessed", key="features-anew", on_click=chosen_features.begin_anew, args=(entry,))
+        return
     guessed = {side: column_guesses(entry, side, chosen) for side in SIDES}
     save_bar(entry, chosen, guessed)
     with guard():

@@ -33,8 +33,10 @@ def one_column(entry: Any, side: str, row: Row, guessed: dict[str, Guess]) -> No
                 _settings(entry, side, row, guess)
             _told(row, guess)
         with st.container(key="feature-preview"), guard():
-            key = f"preview-{entry.id}-{side}-{row.name}-{row.what.kind}"
-            draw_preview(row.name, row.what, preview_of(entry, side, row.name, row.what), key)
+            # what is left out is shown as it would be read, where that was guessed
+            shown = row.what if chosen_features.is_used(row.what) or guess.kind is None else guess
+            key = f"preview-{entry.id}-{side}-{row.name}-{shown.kind}"
+            draw_preview(row.name, shown, preview_of(entry, side, row.name, shown), key)
 
 
 def _switch(entry: Any, side: str, row: Row, guess: Guess) -> None:

@@ -90,7 +90,7 @@ def _texts(what: Guess, found: Preview, missing: str) -> None:
     if found.samples:
         st.markdown("**Some of its cells**")
         st.markdown("\n".join(f"- {md(sample, 160)}" for sample in found.samples))
-    words = f"{count(found.n_words, 'word')} in a cell of middling length. " if found.n_words else ""
+    words = f"{count(found.n_words, 'word')} in a cell of middling length. " if found.n_words > 1 else ""
     st.caption(f"{words}{missing}")
     if what.kind == "text":
         encoder_line(what)

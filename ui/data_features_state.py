@@ -70,6 +70,12 @@ def save(entry: Any) -> str:
     return features
 
 
+def begin_anew(entry: Any) -> None:
+    """Everything as guessed, saved: where the saved set cannot be read any more."""
+    save_feature_set(entry, FeatureSet())
+    drop(entry)
+
+
 # ---- single changes ------------------------------------------------------------------------------
 def with_columns(chosen: FeatureSet, side: str, what: Mapping[str, Guess], guessed: Mapping[str, Guess]) -> FeatureSet:
     """The set with some columns of a side taken for something else; what equals the guess is not kept as a choice."""

@@ -27,12 +27,14 @@ def guessed(folder: str, dataset_id: str, side: str) -> dict[str, Guess]:
     return guess_schema(state.workspace().dataset(dataset_id).table(side))
 
 
-def columns_read(entry: Any, chosen: FeatureSet, without: Iterable[str] = ()) -> dict[str, list[str]]:
+def columns_read(entry: Any, chosen: FeatureSet, without: Iterable[str] = (), sides: Iterable[str] = SIDES) -> dict[str, list[str]]:
     """side -> columns that give features, those of vector files included; sides that give none are not named."""
     skipped, out = set(without), {}
-    for side in SIDES:
+    for side in (side for side in SIDES if side in tuple(sides)):
         schema = chosen.schema(side, guessed(str(state.root()), entry.id, side))
-        vectors = list(chosen.vectors.get(side, {})) if "vector" not in skipped else []
+        own = chosen.columns.get(side, {})
+        vectors = [name for name in chosen.vectors.get(side, {}) if name not in own or own[name].kind not in (None, "id")]
+        vectors = vectors if "vector" not in skipped else []
         names = [name for name, what in schema.items() if what.kind not in {None, "id", *skipped}] + vectors
         if names:
             out[side] = names
@@ -75,7 +77,7 @@ def trained_otherwise(run: Any) -> str:
 
 
 def _read_by(entry: Any, model: Any) -> dict[str, list[str]]:
-    return columns_read(entry, feature_set(entry, current_features(entry)), model.without_kinds)
+    return columns_read(entry, feature_set(entry, current_features(entry)), model.without_kinds, model.feature_sides)
 
 
 def _reads(run: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -136,6 +138,34 @@ def test_without_ratings_or_tables_it_says_what_they_would_give(open_page, text_
     assert "Choose a file" in text_of(at)
 
 
+def test_vector_files_are_matched_saved_and_taken_out(open_page, text_of, entry, tmp_path) -> None:
+    items = entry.ids()[1].decode(np.arange(30))
+    file = tmp_path / "covers.npz"
+    np.savez(file, ids=np.array([*items, "nobody"]), vectors=np.random.default_rng(0).normal(size=(31, 6)).astype(np.float32))
+    at = open_page("data", dataset=entry.id, part="Features")
+    uploader = next(box for box in at.file_uploader if box.label == "File of vectors")
+    uploader.upload("covers.npz", file.read_bytes()).run()
+    text = text_of(at).replace("\\", "")
+    assert not at.exception and "30 of 31 vectors belong to items of the dataset" in text and "1 id of the file matches nothing" in text
+    n = entry.stats.n_items
+    assert f"30 of {n} items have one" in text and "6 numbers each" in text and "Item vectors 'covers': added" in text
+    assert _columns(at).loc["covers", ["Taken for", "Features"]].tolist() == ["Vector", 6 + 1]
+    assert _columns(at).loc["covers", "Missing"] == pytest.approx(100 * (1 - 30 / n))
+    _click(at, "features-save")
+    assert entry.load(current_features(entry)).item_table["covers"].notna().sum() == 30
+    _click(at, "remove-vectors-item-covers")
+    _click(at, "features-save")
+    assert current_features(entry) == "" and "covers" not in _columns(at).index
+
+
+def test_unusable_vector_files_get_one_sentence(open_page, text_of, entry) -> None:
+    at = open_page("data", dataset=entry.id, part="Features")
+    uploader = next(box for box in at.file_uploader if box.label == "File of vectors")
+    uploader.upload("covers.npz", b"no archive at all").run()
+    assert not at.exception and len(at.error) == 1 and "cannot be read as vectors" in at.error[0].value.replace("\\", "")
+    assert "not saved" not in text_of(at)
+
+
 def test_changes_of_two_datasets_do_not_mix(open_page, text_of, entry, workspace_root) -> None:
     data = tastes(50, 40, 3, seed=1).train
     other = Workspace(workspace_root).add_dataset(replace(data, item_table=pd.DataFrame({"year": range(data.n_items)})), "Other")
@@ -146,6 +176,56 @@ def test_changes_of_two_datasets_do_not_mix(open_page, text_of, entry, workspace
     assert not at.exception and "not saved" not in text_of(at)
     next(box for box in at.selectbox if box.label == "Dataset").select(entry.id).run()
     assert "1 change not saved" in text_of(at)
+
+
+def test_a_set_that_is_gone_is_told_and_begun_anew(open_page, text_of, entry) -> None:
+    gone = save_feature_set(entry, FeatureSet(derived=("activity",)))
+    (entry.path / "features" / f"{gone}.json").unlink()
+    at = open_page("data", dataset=entry.id, part="Features")
+    assert len(at.error) == 1 and "has no feature set" in at.error[0].value
+    _click(at, "features-anew")
+    assert "As guessed" in text_of(at) and not at.error
+
+
+def test_kept_vectors_are_cleared_but_not_under_a_job(open_page, text_of, entry, workspace_root, monkeypatch) -> None:
+    from recsys_core.jobs import JobQueue, TrainSpec
+
+    shard = workspace_root / "cache" / "text" / "some" / "shard.npz"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(bytes(2048))
+    queue = JobQueue(Workspace(workspace_root))
+    job = queue.submit(TrainSpec.make(dataset=entry.id, model="popular"))
+    at = open_page("data", dataset=entry.id, part="Features")
+    assert "2.0 KB" in text_of(at).replace("\\", "") and at.button(key="clear-cache").disabled
+    queue.cancel(job.id)
+    at.run()
+    _click(at, "clear-cache")
+    assert not shard.exists() and "cleared" in text_of(at)
+
+
+def test_the_web_process_stays_light(repo) -> None:
+    """What the tab asks of the core brings no model library with it."""
+    code = """
+import sys
+import numpy as np, pandas as pd
+from dataclasses import replace
+from recsys_core.data.features.preview import preview
+from recsys_core.data.features.report import feature_report
+from recsys_core.data.features import FeatureSet, Guess, guess_schema
+from recsys_core.testing.datasets import tastes
+data = tastes(40, 30, 3).train
+rng = np.random.default_rng(0)
+table = pd.DataFrame({"title": [f"The tale of {k} places" for k in range(data.n_items)], "n": rng.normal(size=data.n_items)})
+table["v"] = list(rng.normal(size=(data.n_items, 4)))
+chosen = FeatureSet({"item": {"v": Guess("vector", settings={"size": 2})}})
+report = feature_report(replace(data, item_table=table), chosen)
+assert [one["chosen"]["kind"] for one in report["item"]["columns"]] == ["text", "numeric", "vector"], report
+assert all(preview(name, table[name], what).n_rows == data.n_items for name, what in guess_schema(table).items())
+heavy = {"torch", "sklearn", "implicit", "optuna", "statsmodels", "sentence_transformers"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-1500:]
 
 
 def test_train_says_what_is_read(open_page, text_of, entry) -> None:
