@@ -115,8 +115,9 @@ def add_vectors(entry: DatasetEntry, side: str, path: str | Path, name: str, id_
     matched = codes >= 0
     if not matched.any():
         first, own = str(ids.iloc[0]), str(known.ids[0]) if len(known) else "none"
+        one = "an item" if side == "item" else "a user"
         raise DataError(
-            f"None of the {len(ids):,} ids of '{Path(path).name}' (such as '{first}') is {'an item' if side == 'item' else 'a user'} of the dataset (such as '{own}').",
+            f"None of the {len(ids):,} ids of '{Path(path).name}' (such as '{first}') is {one} of the dataset (such as '{own}').",
             "Write the ids as in the interactions, or choose the other side.",
         )
     order = np.argsort(codes[matched], kind="stable")

@@ -13,6 +13,7 @@ from ..ids import as_text
 MISSING = {"", "nan", "none", "null", "n/a", "<na>", "nat", "\\n"}
 LARGEST = 1e100  # numbers beyond are taken for a mistake: their squares would overflow
 LISTS = "json"  # the separator of cells that hold a list: '["Action", "Comedy"]'
+_DIGITS = {base + n: str(n) for base in (0x660, 0x6F0, 0x966, 0x9E6, 0xFF10) for n in range(10)}  # Arabic, Persian, Indian, full-width
 _PLAIN = r"^[-+]?[\d.,  '’]*\d(?:[eE][-+]?\d+)?$"
 _DATE = (
     r"^(?:\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?(?:\D.*)?|\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}(?:\D.*)?"
@@ -94,7 +95,7 @@ def _read_numbers(text: pd.Series, decimal: str) -> np.ndarray:
     found = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     odd = np.ones(len(text), dtype=bool) if decimal == "," else np.isnan(found)
     if odd.any():
-        rest = text[odd].str.replace(r"^[$€£¥]\s*|\s*[%$€£¥]$", "", regex=True)
+        rest = text[odd].str.translate(_DIGITS).str.replace(r"^[$€£¥]\s*|\s*[%$€£¥]$", "", regex=True)
         rest = rest.str.replace(r"[  '’]" + (r"|\." if decimal == "," else r"|,(?=\d{3}(?:\D|$))"), "", regex=True)
         rest = pd.to_numeric(rest.str.replace(",", ".", regex=False) if decimal == "," else rest, errors="coerce")
         found = found.copy()

@@ -67,7 +67,7 @@ def guess(name: str, column: pd.Series) -> Guess:
         return Guess("date", settings={"day_first": False, "unit": None})
     if pd.api.types.is_bool_dtype(column):
         return Guess("categorical")
-    if (distinct.str.startswith("[") & distinct.str.endswith("]")).mean() >= 0.9:
+    if counts.to_numpy()[distinct.str.startswith("[") & distinct.str.endswith("]")].sum() >= 0.9 * len(present):
         return _guess_lists(counts, rare)
     decimal = looks_numeric(distinct)
     if decimal is not None:
