@@ -38,9 +38,8 @@ def new_parts(view: View) -> None:
     note = "Lines: 95 % intervals over users. Compare recommenders within a kind: kinds differ in users and candidates."
     charts.show(fig, title, key="new-parts", note=note)
     _table(view, runs, drawn)
-    for key in drawn:
-        about = _about(runs, key)
-        st.caption(f"**{md(about['label'])}** ({count(about['n_interactions'], 'held-out interaction')}): {md(about['candidates'])}")
+    for sentence in _candidates(runs, list(drawn)):
+        st.caption(sentence)
     arbitrary = [view.look(run).name for run in runs if any("knows nothing of the new items" in note for note in run.notes)]
     if arbitrary:
         who = "orders" if len(arbitrary) == 1 else "order"
@@ -87,14 +86,28 @@ def _answer(view: View, runs: Sequence[Any], drawn: dict[str, list[Figures]]) ->
     return "; ".join(parts)
 
 
+def _candidates(runs: Sequence[Any], kinds: Sequence[str]) -> list[str]:
+    """What the lists were made of, once for all kinds of which the same is true."""
+    shared: dict[str, list[str]] = {}
+    for key in kinds:
+        about = _about(runs, key)
+        shared.setdefault(about["candidates"], []).append(f"{md(about['label'])} ({count(about['n_interactions'], 'interaction')})")
+    return [f"**{listing(kinds, 4)}**: {md(sentence[:1].lower() + sentence[1:])}" for sentence, kinds in shared.items()]
+
+
 def _table(view: View, runs: Sequence[Any], drawn: dict[str, list[Figures]]) -> None:
     frame = pd.DataFrame({"name": [view.look(run).name for run in runs]})
     columns: dict[str, Any] = {"name": st.column_config.TextColumn("Recommender", width="medium", pinned=True)}
     for key, found in drawn.items():
-        frame[key] = [f[0] for f in found]
-        frame[f"{key}-interval"] = ["" if np.isnan(f[1]) else f"{f[1]:.4f} to {f[2]:.4f}" for f in found]
-        columns[key] = st.column_config.NumberColumn(_label(runs, key), format="%.4f", help=f"Mean of {view.label} over these users.")
-        columns[f"{key}-interval"] = st.column_config.TextColumn("95 % interval", width="small")
+        frame[key] = [_said(*figures) for figures in found]
+        help_text = f"Mean of {view.label} over these users, with its 95 % interval."
+        columns[key] = st.column_config.TextColumn(_label(runs, key), width="medium", help=help_text)
     st.dataframe(
         frame, hide_index=True, key=f"parts-{view.name}-{len(frame)}", column_config=columns, alt="Figures by kind of users and items"
     )
+
+
+def _said(mean: float, low: float, high: float) -> str:
+    if np.isnan(mean):
+        return "not measured"
+    return f"{mean:.4f}" + ("" if np.isnan(low) else f" ({low:.3f} to {high:.3f})")

@@ -16,11 +16,12 @@ from ..splitting._base import Split, Splitter
 @dataclass(frozen=True)
 class Fold:
     """train: what the model learns from. test(): the split with the holdout, called once, after fitting;
-    its id maps begin with those of `train`. validation(): (what to fit on, validation), cut from train."""
+    its id maps begin with those of `train`. validation(reads_features): (what to fit on, validation), cut from train, for a
+    model that reads features (the default) or one that does not."""
 
     train: Dataset
     test: Callable[[], Split]
-    validation: Callable[[], tuple[Dataset, Holdout]]
+    validation: Callable[..., tuple[Dataset, Holdout]]
     number: int = 0
 
 
@@ -65,7 +66,11 @@ class RuleSource(SplitSource):
 
     def folds(self, ctx: RunContext) -> Iterator[Fold]:
         for split in self.splitter.splits(self.whole, ctx):
-            yield Fold(split.train, lambda split=split: split, lambda split=split: self.splitter.validation(split.train, ctx), split.fold)
+
+            def validation(reads_features: bool = True, split: Split = split) -> tuple[Dataset, Holdout]:
+                return self.splitter.validation_for(split.train, ctx, reads_features=reads_features)
+
+            yield Fold(split.train, lambda split=split: split, validation, split.fold)
 
 
 @dataclass
@@ -86,7 +91,7 @@ class FilesSource(SplitSource):
         return self.train
 
     def folds(self, ctx: RunContext) -> Iterator[Fold]:
-        yield Fold(self.train, self._open, lambda: self.splitter.validation(self.train, ctx))
+        yield Fold(self.train, self._open, lambda reads_features=True: self.splitter.validation(self.train, ctx))
 
     def _open(self) -> Split:
         from ..splitting.own_test import own_test

@@ -22,6 +22,7 @@ from ..evaluation.protocol import protocol_card
 from ..metrics import Catalog, Evaluation, evaluate
 from ..models._base import Recommender
 from ..splitting._base import Split
+from ..splitting._new_items import NewItemsRule
 from ..store.entries import RunEntry
 from ..store.files import now, plain, staged_folder, write_json
 from ..store.sharing import share_files
@@ -34,6 +35,10 @@ from .memory import require_memory
 from .sources import FilesSource, Fold, RuleSource, SplitSource
 from .spec import TrainSpec
 
+KNOWN_VALIDATION = (
+    "A random share of each training user's known items: this recommender reads no features, so new items could not tell it when to stop. "
+    "The test part was read once, at the end."
+)
 FIT_SHARE = 0.95  # of the progress bar; recommending and measuring are quick beside a fit that takes long
 
 
@@ -185,7 +190,7 @@ def fit(model: Recommender, fold: Fold, ctx: RunContext, *, refit: bool = True) 
     """(final model, the one fitted beside validation or None, number of validation users)."""
     if not model.wants_validation():
         return model.fit(fold.train, ctx), None, 0
-    part, validation = fold.validation()
+    part, validation = fold.validation(model.reads_features)
     if len(part) == 0 or len(validation.users) == 0:
         raise Unsupported(
             f"{model.label} needs a validation part, and none could be cut from the training part.", "Use more data or another split."
@@ -252,6 +257,8 @@ def _card(spec: TrainSpec, source: SplitSource, first: Trained, whole: Evaluatio
     card = protocol_card(
         first.split, source.splitter, source.data, spec.ks, seed=spec.seed, uses_validation=validated, refitted=refitted, notes=notes
     )
+    if validated and isinstance(source.splitter, NewItemsRule) and not first.model.reads_features:
+        card["validation"] = KNOWN_VALIDATION + (" Then the model was fitted again on all of training." if refitted else "")
     return plain(card | {"validation_users": first.n_validation})
 
 

@@ -71,7 +71,7 @@ def prepare(workspace: Workspace, spec: TuneSpec, ctx: RunContext) -> tuple[Any,
     spec.train.model_params()
     source = _source(workspace, spec.train)
     fold = next(iter(source.folds(ctx)))
-    part, validation = fold.validation()
+    part, validation = fold.validation(model.reads_features)
     task = Task(model, part, validation, objectives)
     task.require()
     space = make_space(model, spec.train.params, spec.space, part.stats)

@@ -74,6 +74,11 @@ class Splitter(ABC):
         first = next(iter(self._splits(train, ctx.rng(f"validation/{self.key}"))))
         return first.train, first.test
 
+    def validation_for(self, train: Dataset, ctx: RunContext, *, reads_features: bool) -> tuple[Dataset, Holdout]:
+        """`validation`, for a model that reads features of items and users or one that does not. The same, unless the rule
+        asks for what a model without features cannot know."""
+        return self.validation(train, ctx)
+
     @abstractmethod
     def _splits(self, data: Dataset, rng: np.random.Generator) -> Iterator[Split]:
         """Yours."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..context import RunContext
 from ..data.dataset import Dataset
 from ..data.holdout import Holdout
+from ._base import Split, Splitter
 from ._pairs import Pairs, users
 
 NO_HISTORY = "new items of users without a training interaction"
+VALIDATION_SHARE = 0.1  # of each user's items, for models that are validated on known items
 WARM_FROM = 5  # users with fewer known items left keep all of them in training
 
 
@@ -50,6 +55,30 @@ class NewItems:
         if rule == "all":
             return None, None
         return np.flatnonzero(self.chosen).astype(np.int32), np.flatnonzero(~self.chosen).astype(np.int32)
+
+
+class NewItemsRule(Splitter):
+    """A rule that keeps items out of training. A subclass writes `_cut`."""
+
+    def validation(self, train: Dataset, ctx: RunContext) -> tuple[Dataset, Holdout]:
+        """New items (and users) of its own, among those that training has; no known items are held out for it."""
+        first = self._cut(train, ctx.rng(f"validation/{self.key}"), 0.0)
+        return first.train, first.test
+
+    def validation_for(self, train: Dataset, ctx: RunContext, *, reads_features: bool) -> tuple[Dataset, Holdout]:
+        """Known items, for a model that reads no features: to stop by how it orders new items, at chance, would be to stop by chance."""
+        if reads_features:
+            return self.validation(train, ctx)
+        pairs = Pairs.of(train)
+        held = warm_rows(train, pairs, np.ones(len(pairs.user), dtype=bool), VALIDATION_SHARE, ctx.rng(f"validation/{self.key}/known"))
+        return train.subset(~held), Holdout(train.subset(held))
+
+    def _splits(self, data: Dataset, rng: np.random.Generator) -> Iterator[Split]:
+        yield self._cut(data, rng, self.params.warm_share)
+
+    @abstractmethod
+    def _cut(self, data: Dataset, rng: np.random.Generator, warm_share: float) -> Split:
+        """The one split; warm_share: of known users' known items that is held out beside."""
 
 
 def warm_rows(data: Dataset, pairs: Pairs, rest: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 
 from .. import params
-from ..context import RunContext
 from ..data.dataset import Dataset
 from ..data.holdout import Holdout
 from ..params import param
-from ._base import PARTS, Split, Splitter
+from ._base import PARTS, Split
 from ._new_items import (
     NO_HISTORY,
     NewItems,
+    NewItemsRule,
     candidates_text,
     judged,
     pair_items,
@@ -27,7 +26,7 @@ from ._new_items import (
 from ._pairs import Pairs, users
 
 
-class ColdBoth(Splitter):
+class ColdBoth(NewItemsRule):
     """Four quarters: known or new users × known or new items, each measured apart; the headline is new users × new items.
 
     A new user comes with a share of the known items of the history; a new item is never given. Source: Schein et al., Methods
@@ -80,14 +79,6 @@ class ColdBoth(Splitter):
             le=0.5,
             advanced=True,
         )
-
-    def validation(self, train: Dataset, ctx: RunContext) -> tuple[Dataset, Holdout]:
-        """New users and items of its own, among those that training has."""
-        first = self._cut(train, ctx.rng(f"validation/{self.key}"), 0.0)
-        return first.train, first.test
-
-    def _splits(self, data: Dataset, rng: np.random.Generator) -> Iterator[Split]:
-        yield self._cut(data, rng, self.params.warm_share)
 
     def _cut(self, data: Dataset, rng: np.random.Generator, warm_share: float) -> Split:
         p, pairs = self.params, Pairs.of(data)

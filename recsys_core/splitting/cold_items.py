@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 
 from .. import params
-from ..context import RunContext
 from ..data.dataset import Dataset
 from ..data.holdout import Holdout
 from ..params import param
-from ._base import PARTS, Split, Splitter
+from ._base import PARTS, Split
 from ._new_items import (
     NO_HISTORY,
     NewItems,
+    NewItemsRule,
     amount_text,
     candidates_text,
     judged,
@@ -28,7 +27,7 @@ from ._new_items import (
 from ._pairs import Pairs, users
 
 
-class ColdItems(Splitter):
+class ColdItems(NewItemsRule):
     """Item cold start: every interaction of the chosen items leaves training; their truth is what training users did with them.
 
     Source: Schein, Popescul, Ungar and Pennock, Methods and metrics for cold-start recommendations, 2002, section 5;
@@ -74,14 +73,6 @@ class ColdItems(Splitter):
             le=0.5,
             advanced=True,
         )
-
-    def validation(self, train: Dataset, ctx: RunContext) -> tuple[Dataset, Holdout]:
-        """New items of its own, among those that training has; no known items are held out for it."""
-        first = self._cut(train, ctx.rng(f"validation/{self.key}"), 0.0)
-        return first.train, first.test
-
-    def _splits(self, data: Dataset, rng: np.random.Generator) -> Iterator[Split]:
-        yield self._cut(data, rng, self.params.warm_share)
 
     def _cut(self, data: Dataset, rng: np.random.Generator, warm_share: float) -> Split:
         p, pairs = self.params, Pairs.of(data)

@@ -172,3 +172,15 @@ def test_four_quarters_of_a_full_table():
 def test_a_rule_for_new_users_names_its_part():
     split = cut("cold_users", random_table())
     assert list(split.parts) == ["new_users"] and split.parts["new_users"] is split.test
+
+
+def test_a_recommender_without_features_is_validated_on_known_items():
+    data = random_table()
+    for key in ("cold_items", "cold_both"):
+        rule = registry.get("splitter", key)()
+        split = next(iter(rule.splits(data, RunContext(seed=3))))
+        fit, validation = rule.validation_for(split.train, RunContext(seed=3), reads_features=False)
+        assert items_of(validation.truth) <= items_of(fit) and len(fit) + len(validation.truth) == len(split.train)
+        assert validation.candidates is None and validation.given is None and len(validation.users) > 30
+        same = rule.validation_for(split.train, RunContext(seed=3), reads_features=True)[1]
+        assert rows(same.truth) == rows(rule.validation(split.train, RunContext(seed=3))[1].truth)
