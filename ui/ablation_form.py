@@ -27,6 +27,7 @@ PART_HELP = (
     "makes the choice look better than it is."
 )
 MEASURES = ("ndcg", "recall")
+AT_ONCE = 4  # parts that are switched on to begin with where every value is tried with every other
 
 
 def ablation_form(run: Any, model: Any, *, again: bool) -> None:
@@ -48,22 +49,37 @@ def ablation_form(run: Any, model: Any, *, again: bool) -> None:
                 "changed, and every variant is compared with it on the same users."
             )
         key = f"ablation-{run.id}"
-        chosen = _axes(axes, key)
+        asked = _how(key)
+        chosen = _axes(axes, f"{key}-{asked['mode']}", AT_ONCE if asked["mode"] == MODES[1] else len(axes))
         for name, why in left_out.items():
             st.caption(f":material/block: {md(next((f.label for f in model.card().fields if f.name == name), name))}: {md(why)}")
-        asked = _how(key, chosen)
         if not chosen:
             st.caption("Choose at least one part to vary, with two values or more.")
             return
-        _start(run, model, chosen, asked, data)
+        _start(run, model, chosen, asked | (_budget(key) if asked["mode"] == MODES[1] else {}), data)
 
 
-def _axes(axes: list[Axis], key: str) -> dict[str, tuple[Any, ...]]:
-    """Parameter -> values, of the parts that are switched on."""
+def _how(key: str) -> dict[str, Any]:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        mode = st.segmented_control(
+            "How", list(MODES), default=MODES[0], required=True, format_func=MODE_LABELS.get, key=f"{key}-mode", help=MODE_HELP
+        )
+        seeds = st.segmented_control(
+            "Trainings of each", [1, 2, 3], default=1, required=True, key=f"{key}-seeds",
+            help="With two or three, intervals also hold the luck of a training; it takes as many times as long.",
+        )  # fmt: skip
+        part = st.segmented_control(
+            "Judged on", list(PARTS), default="validation", required=True, format_func=PARTS.get, key=f"{key}-part", help=PART_HELP
+        )
+    return {"mode": mode or MODES[0], "seeds": int(seeds or 1), "part": part or "validation"}
+
+
+def _axes(axes: list[Axis], key: str, n: int) -> dict[str, tuple[Any, ...]]:
+    """Parameter -> values, of the parts that are switched on; the first n are to begin with."""
     labels = {axis.name: axis.label for axis in axes}
     picked = st.pills(
-        "Parts that are varied", list(labels), selection_mode="multi", default=list(labels), format_func=lambda n: labels.get(n, n),
-        key=f"{key}-axes",
+        "Parts that are varied", list(labels), selection_mode="multi", default=list(labels)[:n], key=f"{key}-axes",
+        format_func=lambda name: labels.get(name, name),
     )  # fmt: skip
     chosen = {axis.name: axis.values for axis in axes if axis.name in (picked or ())}
     wide = [axis for axis in axes if axis.name in chosen and len(axis.values) > 2]
@@ -78,33 +94,17 @@ def _axes(axes: list[Axis], key: str) -> dict[str, tuple[Any, ...]]:
     return {name: values for name, values in chosen.items() if len(values) > 1}
 
 
-def _how(key: str, chosen: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
+def _budget(key: str) -> dict[str, Any]:
+    """Of all combinations: how many are trained, and how long."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        mode = st.segmented_control(
-            "How", list(MODES), default=MODES[0], required=True, format_func=MODE_LABELS.get, key=f"{key}-mode", help=MODE_HELP
-        )
-        seeds = st.segmented_control(
-            "Trainings of each", [1, 2, 3], default=1, required=True, key=f"{key}-seeds",
-            help="With two or three, intervals also hold the luck of a training; it takes as many times as long.",
+        most = st.number_input(
+            "Variants at most", min_value=0, max_value=2_000, value=0, step=10, key=f"{key}-most", width=180,
+            help="0 = all. With fewer, a balanced random part is trained, and what was not is said.",
         )  # fmt: skip
-        part = st.segmented_control(
-            "Judged on", list(PARTS), default="validation", required=True, format_func=PARTS.get, key=f"{key}-part", help=PART_HELP
+        minutes = st.number_input(
+            "Minutes", min_value=0, max_value=10_080, value=0, step=10, key=f"{key}-minutes", width=180, help="0 = no limit."
         )
-    out: dict[str, Any] = {"mode": mode, "seeds": int(seeds or 1), "part": part}
-    if mode == MODES[1] and chosen:
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            out["most"] = int(
-                st.number_input(
-                    "Variants at most", min_value=0, max_value=2_000, value=0, step=10, key=f"{key}-most", width=180,
-                    help="0 = all. With fewer, a balanced random part is trained, and what was not is said.",
-                )
-            )  # fmt: skip
-            out["minutes"] = float(
-                st.number_input(
-                    "Minutes", min_value=0, max_value=10_080, value=0, step=10, key=f"{key}-minutes", width=180, help="0 = no limit."
-                )
-            )
-    return out
+    return {"most": int(most), "minutes": float(minutes)}
 
 
 def _start(run: Any, model: Any, chosen: dict[str, tuple[Any, ...]], asked: dict[str, Any], data: Any) -> None:
@@ -124,7 +124,8 @@ def _start(run: Any, model: Any, chosen: dict[str, tuple[Any, ...]], asked: dict
     known = {entry.id for entry in state.workspace().analyses("ablation", run=run.id)}
     busy = {job.id for job in jobs_of(kinds=("ablation",)) if not job.ended}
     n = min(len(plan.variants), spec.most or len(plan.variants)) * spec.seeds
-    seconds = n * float(run.manifest.get("fit_seconds") or 0)
+    twice = model.uses_validation and run.spec.get("refit", True) and spec.part == "validation"  # the result was fitted again on all
+    seconds = n * float(run.manifest.get("fit_seconds") or 0) * (0.5 if twice else 1.0)
     most = min(seconds, 60 * spec.minutes) if spec.minutes else seconds
     with st.container(horizontal=True, vertical_alignment="center", key="ablation-start"):
         st.button(

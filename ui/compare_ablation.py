@@ -27,6 +27,7 @@ from .train_prefill import prefill_model, prefill_protocol
 
 KIND = "ablation"
 LONGEST = 30  # characters of a row's name
+LUCK = "The best of many variants owes a little to luck, so expect slightly less on the test part."
 
 
 def architecture(view: View) -> None:
@@ -106,8 +107,7 @@ def _result(run: Any, entry: Any) -> None:
             )
     effects = [Effect.from_dict(saved) for saved in result["effects"][place][name]]
     _chart(entry.id, axes, effects, name, result, place)
-    for axis in axes:
-        st.markdown(f"- {md(axis_sentence(axis, effects))}")
+    st.markdown("\n".join(f"- {md(axis_sentence(axis, effects))}" for axis in axes))
     _best(run, entry.id, axes, result, place, name)
     _table(entry.id, axes, result, place, name)
     with st.expander("How these figures were made", icon=":material/fact_check:"):
@@ -129,7 +129,7 @@ def _chart(key: str, axes: Sequence[Axis], effects: Sequence[Effect], name: str,
     if not rows:
         st.caption("Too few variants were trained to tell what a setting buys.")
         return
-    labels = [short(f"{axis.label}: {value_text(value)}", LONGEST) for axis, value, _ in rows]
+    labels = [_row_name(axis, value_text(value)) for axis, value, _ in rows]
     numbers = [[100 * part / gap.mean_a for part in (gap.difference, gap.low, gap.high)] for *_, gap in rows]
     middle, low, high = np.array(numbers).T
     label = metric_label(name)
@@ -150,6 +150,12 @@ def _chart(key: str, axes: Sequence[Axis], effects: Sequence[Effect], name: str,
     charts.show(fig, f"What does each part of the architecture buy here? {said}", key=f"ablation-chart-{key}-{place}-{name}", note=note)
 
 
+def _row_name(axis: Axis, value: str) -> str:
+    """The value is never cut off."""
+    value = short(value, LONGEST // 2)
+    return f"{short(axis.label, LONGEST - len(value))}: {value}"
+
+
 def _apart(labels: Sequence[str]) -> list[str]:
     """Rows that were cut to the same text get a number."""
     return [label if labels.count(label) == 1 else f"{label} ·{labels[: n + 1].count(label)}" for n, label in enumerate(labels)]
@@ -167,6 +173,8 @@ def _best(run: Any, key: str, axes: Sequence[Axis], result: dict[str, Any], plac
         "Use it in Train", key=f"ablation-use-{key}", icon=":material/model_training:", type="primary" if found.clear else "secondary",
         help="Opens Train with the settings of this variant filled in.",
     )  # fmt: skip
+    if result["part"] == "validation":
+        st.caption(f":material/fact_check: {LUCK}")
     if clicked:
         _use(run, variant["settings"], told)
 

@@ -85,7 +85,7 @@ def _switch(axis: Axis, known: Mapping[Any, Difference]) -> str:
     better = (found.difference > 0) == found.higher_is_better
     helps = better == value
     verb = ("helps" if helps else "hurts here") if axis.base else ("would help" if helps else "would hurt here")
-    return f"{axis.label} {verb}: {how} {label} is {_direction(found)} by {found.amount(signed=False)}."
+    return f"{axis.label}: {verb}. {how.capitalize()} {label} is {_direction(found)} by {found.amount(signed=False)}."
 
 
 def _range(axis: Axis, known: Mapping[Any, Difference], found: Sequence[Effect]) -> str:

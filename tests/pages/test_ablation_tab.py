@@ -97,7 +97,7 @@ def test_a_result_is_a_chart_with_sentences_and_its_best_goes_to_train(open_page
     at = _open(open_page, workspace)
     said = text_of(at)
     assert "What does each part of the architecture buy here? 1 of 2 settings makes a clear difference" in said
-    assert "Neighbours \\*bold\\* would help\\: with it NDCG\\@5 is higher by" in said, "labels are text"
+    assert "Neighbours \\*bold\\*\\: would help\\. With it NDCG\\@5 is higher by" in said, "labels are text"
     assert "Depth: from 0 to 2 nothing changes that is sure" in said.replace("\\", "")
     assert "Best\\: neighbours" in said and "the test was not read" in said.replace("\\", "")
     table = next(frame.value for frame in at.dataframe if "variant" in frame.value)

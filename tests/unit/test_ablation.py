@@ -146,7 +146,7 @@ def test_a_planted_effect_is_sure_and_one_that_seeds_disagree_about_is_not():
     null = next(e.found for e in naive if e.axis == "null")
     assert null.clear, "an interval over users alone would have called it sure"
     assert [axis.name for axis in clear_axes(plan.axes, list(found.values()))] == ["planted"]
-    assert axis_sentence(plan.axes[0], list(found.values())).startswith("Planted helps: without it NDCG@10 is lower by ")
+    assert axis_sentence(plan.axes[0], list(found.values())).startswith("Planted: helps. Without it NDCG@10 is lower by ")
     assert axis_sentence(plan.axes[1], list(found.values())).startswith("Null: nothing that is sure.")
 
 
@@ -343,7 +343,7 @@ def test_the_command_line_tells_it_all(films, toy, capsys, monkeypatch):
     ]
     assert main(base) == 0
     out = capsys.readouterr().out
-    assert "neighbours off" in out and "Neighbours helps: without it NDCG@5 is lower" in out
+    assert "neighbours off" in out and "Neighbours: helps. Without it NDCG@5 is lower" in out
     n = len(toy.fitted_with)
     assert main([*base, "--json"]) == 0 and len(toy.fitted_with) == n
     assert json.loads(capsys.readouterr().out)["best"][""]["ndcg@5"] in (0, 2)
