@@ -10,6 +10,7 @@ from scipy import sparse
 
 from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
+from ...data.features import CYCLES
 from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import param
@@ -65,7 +66,7 @@ class DeepFM(InteractionRecommender):
     )
     Params = DeepFMParams
     reads_features = True
-    without_kinds = ("text", "vector")
+    without_kinds = ("text", "vector", CYCLES)
     lazy_tables = ("user.id", "user.id_weight", "item.id", "item.id_weight")
     _features: dict[str, tuple[sparse.csr_matrix, np.ndarray]] | None = None
 

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
-from ...data.features import FeatureEncoder
+from ...data.features import CYCLES, FeatureEncoder
 from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...errors import Unsupported
@@ -140,7 +140,7 @@ class TwoTower(DeepRecommender):
     )
     Params = TwoTowerParams
     reads_features = True
-    without_kinds = ("text", "vector")
+    without_kinds = ("text", "vector", CYCLES)
     encoders: dict[str, FeatureEncoder]  # "item", "user": those sides whose table gives features
     features: dict[str, sparse.csr_matrix]  # row i describes code i
     lazy_tables: ClassVar[tuple[str, ...]] = ("item_id", "history_id")
