@@ -92,7 +92,7 @@ def new_item_notes(model: Recommender, parts: dict[str, Part], train: Dataset) -
     if model.reads_features and not tied:
         return []
     why = "it gives all of them the same score" if tied else "it reads nothing about an item but who chose it"
-    return [f"This recommender knows nothing of the new items ({why}): its order among them is arbitrary, and as good as chance."]
+    return [f"This recommender knows nothing of the new items ({why}): its order among them is arbitrary, no better than chance."]
 
 
 def _only_untrained(candidates: np.ndarray | None, train_counts: np.ndarray) -> bool:
