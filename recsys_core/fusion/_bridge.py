@@ -152,13 +152,13 @@ class Trial:
 
 
 def strongest_as_good(tried: dict[float, np.ndarray]) -> float:
-    """The strongest penalty whose quality falls short of the best by no more than chance explains (one standard error of the
+    """The strongest penalty whose quality falls short of the best by no more than chance explains (two standard errors of the
     difference): it places new items most carefully."""
     best = max(tried, key=lambda strength: (tried[strength].mean(), strength))
 
     def good(strength: float) -> bool:
         short = tried[best] - tried[strength]
-        return short.mean() <= short.std() / np.sqrt(len(short))
+        return short.mean() <= 2 * short.std() / np.sqrt(len(short))
 
     return max(strength for strength in tried if strength >= best and good(strength))
 

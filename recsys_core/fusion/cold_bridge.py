@@ -123,9 +123,10 @@ class ColdBridge(FusedModel):
         return {"regularization": 0.03}
 
     def cost(self, stats: DatasetStats) -> Cost:
-        plain, width = super().cost(stats), min(LANDMARKS if self.params.method == "kernel" else WIDEST, stats.n_items)
-        memory = 8 * stats.n_items * (2 * width + 200) + FOLDS * 4 * min(SAMPLE, stats.n_users) * stats.n_items
-        seconds = 1e-9 * stats.n_items * width**2 * len(STRENGTHS) * FOLDS + 1e-8 * min(SAMPLE, stats.n_users) * stats.n_items * FOLDS
+        plain, width = super().cost(stats), min(LANDMARKS if self.params.method == "kernel" else 300, stats.n_items)
+        memory = 8 * stats.n_items * (2 * max(width, WIDEST) + 200) + FOLDS * 4 * min(SAMPLE, stats.n_users) * stats.n_items
+        tried = len(STRENGTHS) * FOLDS if self.params.regularization == "auto" else 1
+        seconds = 2e-10 * stats.n_items * width**2 * tried + 1e-8 * min(SAMPLE, stats.n_users) * stats.n_items * FOLDS
         return replace(plain, memory_bytes=plain.memory_bytes + memory, seconds=plain.seconds + 0.5 + seconds)
 
     # ---- fitting ---------------------------------------------------------------------------------
@@ -227,6 +228,6 @@ class ColdBridge(FusedModel):
             np.add.at(parts, np.asarray(told.refs, dtype=np.int64), said[number] * np.asarray(told.contributions))
         exact = bool(np.isclose(parts.sum(), total, rtol=1e-3, atol=1e-5))
         method = "Items like this one by their columns stand for it; what the history says for them, weighted and added up."
-        refs = np.flatnonzero(parts)
-        told = Explanation.of_history(refs, parts[refs], k, method)
-        return told if exact else replace(told, total=total, exact=False)
+        told = Explanation.of_history(np.flatnonzero(parts), parts[parts != 0], self.fitted.n_items, method)
+        best = replace(told, refs=told.refs[:k], contributions=told.contributions[:k])  # what speaks for it comes first
+        return best if exact else replace(best, total=total, exact=False)
