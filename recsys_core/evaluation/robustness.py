@@ -43,17 +43,33 @@ class Damaged:
     n_fake: int = 0
 
 
-def damage(train: Dataset, kind: Damage, share: float, rng: np.random.Generator, *, keep_out: sparse.csr_matrix | None = None) -> Damaged:
+def damage(
+    train: Dataset,
+    kind: Damage,
+    share: float,
+    rng: np.random.Generator,
+    *,
+    keep_out: sparse.csr_matrix | None = None,
+    only_known: bool = False,
+) -> Damaged:
     """The training set with `share` of its interactions added or taken away.
 
-    keep_out: csr (U, I) of pairs that are not added, the held-out ones: an added one would leave the test. Attack: Burke, Mobasher &
+    keep_out: csr (U, I) of pairs that are not added, the held-out ones: an added one would leave the test. only_known: items
+    without an interaction, kept out of training to be judged on, stay without (fewer are added then). Attack: Burke, Mobasher &
     Bhaumik, "Limited knowledge shilling attacks in collaborative filtering systems", ITWP 2005 (bandwagon). Cost: a few sorts of n.
     """
     if kind not in DAMAGES:
         raise BadInput(f"Kinds of damage are {', '.join(DAMAGES)}; got '{kind}'.")
     if not 0 < share <= 0.9:
         raise BadInput(f"The share of interactions must be above 0 and at most .9; got {share:g}.")
-    return {"noise": _noise, "attack": _attack, "loss": _loss}[kind](train, share, rng, keep_out)
+    found = {"noise": _noise, "attack": _attack, "loss": _loss}[kind](train, share, rng, keep_out)
+    if not only_known or kind == "loss":
+        return found
+    known = np.bincount(train.item, minlength=train.n_items) > 0
+    kept = known[found.train.item]
+    return replace(
+        found, train=found.train.subset(kept), pushed=found.pushed[known[found.pushed]], n_added=found.n_added - int((~kept).sum())
+    )
 
 
 def _noise(train: Dataset, share: float, rng: np.random.Generator, keep_out: sparse.csr_matrix | None) -> Damaged:

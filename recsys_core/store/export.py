@@ -37,9 +37,10 @@ class ExportRequest(BaseModel):
 
     users: external ids, None = all. activity, user_filters: a segment of them. exclude_seen: leave out what
     a user has had; seen: "dataset" = anywhere in the data, held-out part included; "training" = only what the
-    model learnt from. allow, deny: external item ids; item_filters: rules on item columns. user_columns,
-    item_columns: columns of the tables to add. rerank: how the lists are shaped, after the model and the rules on items:
-    {"method": key of a re-ranker, "params": {…}, "depth": candidates of a list}; None leaves them as the model makes them.
+    model learnt from. allow, deny: external item ids; item_filters: rules on item columns. new_items_only: lists of
+    items that the model saw nobody choose. user_columns, item_columns: columns of the tables to add. rerank: how the
+    lists are shaped, after the model and the rules on items: {"method": key of a re-ranker, "params": {…}, "depth":
+    candidates of a list}; None leaves them as the model makes them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +54,7 @@ class ExportRequest(BaseModel):
     allow: list[str] | None = None
     deny: list[str] | None = None
     item_filters: list[Filter] = []
+    new_items_only: bool = False
     user_columns: list[str] = []
     item_columns: list[str] = []
     rerank: Rerank | None = None
@@ -114,12 +116,28 @@ def plan_export(run: RunEntry, request: ExportRequest, *, model: Recommender | N
             raise BadInput(f"The {side} table has no column '{missing[0]}'.", "Choose from the columns it has.")
     who = audience(data, request.users, request.activity, request.user_filters)
     allowed, notes = allowed_items(data, request.allow, request.deny, request.item_filters)
+    if request.new_items_only:
+        allowed, said = _only_new(model.fitted, data, allowed)
+        notes.append(said)
     if who.n_unknown:
         notes.append(f"{who.n_unknown:,} of {len(who):,} users are not in the data: they get the most popular items.")
     if who.n_repeated:
         notes.append(f"{who.n_repeated:,} user ids were given more than once and are used once.")
     shaping = None if request.rerank is None else Shaping.make(request.rerank, with_table(model.fitted, data), request.k)
     return Plan(model, data, request, who, allowed, notes + (shaping.notes if shaping is not None else []), shaping)
+
+
+def _only_new(train: Dataset, data: Dataset, allowed: np.ndarray | None) -> tuple[np.ndarray, str]:
+    """(bool (I,): those of `allowed` that no training interaction has, a sentence). Raises BadInput when there is none."""
+    new = np.bincount(train.item, minlength=data.n_items)[: data.n_items] == 0
+    new = new if allowed is None else new & allowed
+    n = int(new.sum())
+    if not n:
+        raise BadInput(
+            "Only new items were asked for, and none of the items allowed is new to the recommender.",
+            "Read the data again and keep items nobody has chosen yet, or allow all items.",
+        )
+    return new, f"Lists are made of the {n:,} {'item' if n == 1 else 'items'} that the recommender saw nobody choose."
 
 
 def preview(

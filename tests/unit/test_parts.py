@@ -12,14 +12,16 @@ from recsys_core import registry
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import Dataset, from_frame
 from recsys_core.data.holdout import Holdout
-from recsys_core.errors import NotFound
+from recsys_core.errors import BadInput, NotFound
 from recsys_core.evaluation.protocol import card_facts
+from recsys_core.evaluation.robustness import damage
 from recsys_core.jobs import TrainSpec
 from recsys_core.jobs.candidates import ensure_candidates
 from recsys_core.jobs.training import train_in_workspace
 from recsys_core.metrics import Catalog, evaluate
 from recsys_core.models._masking import top_k_fair
 from recsys_core.store import Workspace
+from recsys_core.store.export import ExportRequest, preview
 
 ONE = RunContext(threads=1)
 
@@ -141,3 +143,22 @@ def test_fusions_stand_new_items(workspace, key):
     spec = TrainSpec(dataset="planted", model=key, params={"models": ["item_knn", "content_knn"]}, split="cold_both", ks=(5,), keep_top=5)
     run = train_in_workspace(workspace, spec, ONE)
     assert set(run.parts) == {"warm", "new_items", "new_users", "new_both"} and run.metrics["ndcg@5"]["mean"] > 0
+
+
+# ---- what else reads the holdout -----------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["noise", "attack"])
+def test_damage_leaves_new_items_new(workspace, kind):
+    train = run_of(workspace, "item_knn", "cold_items").training()
+    new = np.bincount(train.item, minlength=train.n_items) == 0
+    worse = damage(train, kind, 0.3, np.random.default_rng(0), only_known=True)
+    assert new.any() and not new[worse.train.item].any() and len(worse.train) == len(train) + worse.n_added and worse.n_added > 0
+    assert new[damage(train, "noise", 0.3, np.random.default_rng(0)).train.item].any(), "else the rule would not be needed"
+
+
+def test_lists_of_new_items_only_can_be_exported(workspace):
+    run = run_of(workspace, "content_knn", "cold_items")
+    found = preview(run, ExportRequest.make(k=5, new_items_only=True, seen="training"), n_users=3)
+    names = set(run.ids()[1].decode(run.holdout().candidates))
+    assert set(found.frame["item"].astype(str)) <= names and len(found.frame) == 15 and any("nobody choose" in n for n in found.notes)
+    with pytest.raises(BadInput, match="none of the items allowed is new"):
+        preview(run_of(workspace, "popular", "random"), ExportRequest.make(k=5, new_items_only=True))

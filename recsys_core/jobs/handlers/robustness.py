@@ -47,7 +47,7 @@ class Robustness(Handler):
         points = []
         for number, (kind, share) in enumerate(todo):
             part = ctx.part(f"{kind} {share:.0%}", number / len(todo), (number + 1) / len(todo))
-            worse = damage(train, kind, share, lots.rng(f"{kind} {share:g}"), keep_out=real)
+            worse = damage(train, kind, share, lots.rng(f"{kind} {share:g}"), keep_out=real, only_known="new_items" in run.parts)
             part.report("Training", 0.0)
             again = model.for_refit().fit(worse.train, part)
             top = recommend_test(again, clean, spec.k)
