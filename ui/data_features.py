@@ -74,7 +74,8 @@ def save_bar(entry: Any, chosen: FeatureSet, guessed: dict[str, dict[str, Any]])
 
 def _status(chosen: FeatureSet, said: list[str]) -> str:
     if said:
-        return f":orange[:material/edit:] **{count(len(said), 'change')} not saved.** {MEANS}"
+        not_saved = f":orange[:material/edit:] **{count(len(said), 'change')} not saved.**"
+        return f"{not_saved} Once saved, recommenders trained from then on use them."
     if not chosen.id:
         return ":material/auto_awesome: **As guessed.** Change what is wrong; recommenders that read features use what you save."
     return f":green[:material/check_circle:] **Saved.** {MEANS}"

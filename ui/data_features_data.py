@@ -91,7 +91,8 @@ def _read_by(columns: dict[str, pd.Series], name: str, what: Guess) -> pd.Series
 
 def report_of(entry: Any, chosen: FeatureSet) -> dict[str, Any]:
     """`feature_report` of the dataset with a set; {} where it has no tables and no vectors."""
-    return _report(str(state.root()), entry.id, json.dumps(chosen.to_json(), sort_keys=True))
+    columns = replace(chosen, derived=None)  # high-level features say nothing of columns
+    return _report(str(state.root()), entry.id, json.dumps(columns.to_json(), sort_keys=True))
 
 
 @st.cache_resource(max_entries=32, show_spinner="Looking at the columns …")

@@ -12,7 +12,7 @@ from recsys_core.data.features.derived_set import describe
 from . import data_features_state as chosen_features
 from .components import card
 from .errors import action
-from .text import count, md
+from .text import md
 
 SIDES = {"user": "Of users, from their history", "item": "Of items"}
 ABOUT = (
@@ -28,7 +28,7 @@ def derived_card(entry: Any, chosen: FeatureSet) -> None:
     defaults = [row["key"] for row in rows if row["default"]]
     used = chosen_features.used_derived(chosen, defaults)
     n = sum(row["available"] and row["key"] in used for row in rows)
-    with card("High-level features", f"{ABOUT} {count(n, 'is', 'are')} used of {len(rows)}.", key="features-derived"):
+    with card("High-level features", f"{ABOUT} {n} of {len(rows)} are used.", key="features-derived"):
         for side, title in SIDES.items():
             of_side = [row for row in rows if row["side"] == side]
             if of_side:

@@ -24,7 +24,8 @@ ABOUT = "Texts become numbers when a recommender that reads them is first traine
 
 
 def encoders() -> dict[str, Any]:
-    return registry.all_of("text_encoder")
+    """Those always there first."""
+    return dict(sorted(registry.all_of("text_encoder").items(), key=lambda pair: pair[1].pretrained))
 
 
 def text_card(entry: Any, chosen: FeatureSet, guessed: dict[str, dict[str, Guess]]) -> None:
@@ -51,7 +52,7 @@ def _cache() -> None:
     folder = cache_folder()
     n_bytes = size_bytes(folder) if folder.is_dir() else 0
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(f":material/hard_drive: Kept vectors of texts: {md(size(n_bytes))}.", width="content")
+        st.caption(f":material/hard_drive: Kept vectors of texts: {md(size(n_bytes)) if n_bytes else 'none yet'}.", width="content")
         if n_bytes:
             busy = bool(state.queue().jobs(["queued", "running"]))
             about = "Not while a job is under way: it may be reading them." if busy else "They are made again when they are needed."

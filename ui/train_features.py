@@ -18,7 +18,6 @@ from .fusion_form import is_fused
 from .text import count, listing, md
 
 SIDES = ("item", "user")
-SWITCHES = ("use_tables", "features")  # parameters by which a model is told to read no columns
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -41,11 +40,11 @@ def columns_read(entry: Any, chosen: FeatureSet, without: Iterable[str] = (), si
     return out
 
 
-def reading(entry: Any, model: Any) -> str:
+def reading(entry: Any, model: Any, params: Any = None) -> str:
     """ "Reads 5 item columns and 4 user columns"; "" for models that read none, and for fusions, whose parts may."""
     if not model.reads_features or is_fused(model):
         return ""
-    names = _read_by(entry, model)
+    names = _read_by(entry, model, params)
     parts = [count(len(names[side]), f"{side} column") for side in SIDES if side in names]
     return f"Reads {listing(parts)}" if parts else "Reads no columns: there are none, or all are left out"
 
@@ -58,13 +57,13 @@ def all_readings(entry: Any) -> dict[str, str]:
 
 def reading_line(entry: Any, model: Any, params: Any = None) -> None:
     """In the settings of a model: which columns, and the way to change them."""
-    said = reading(entry, model)
-    if not said or not all(getattr(params, name, True) for name in SWITCHES):
+    said = reading(entry, model, params)
+    if not said:
         return
-    names = _read_by(entry, model)
+    names = _read_by(entry, model, params)
     which = "; ".join(f"{side}s: {listing(names[side], 6)}" for side in SIDES if side in names)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(f":material/dataset: {md(said)}{md(f' ({which})') if which else ''}.", width="content")
+        st.caption(f":material/dataset: {md(f'{said} ({which})' if which else said)}.", width="content")
         navigation.link("data", "Change on Data", dataset=entry.id, view="saved", part="Features")
 
 
@@ -76,8 +75,13 @@ def trained_otherwise(run: Any) -> str:
     return "Trained with earlier features: those of the dataset were changed since. Train it again to use them."
 
 
-def _read_by(entry: Any, model: Any) -> dict[str, list[str]]:
-    return columns_read(entry, feature_set(entry, current_features(entry)), model.without_kinds, model.feature_sides)
+def _read_by(entry: Any, model: Any, params: Any = None) -> dict[str, list[str]]:
+    """params: validated ones; None: the defaults."""
+    try:
+        chosen = feature_set(entry, current_features(entry))
+    except NotFound:  # its file is gone: Data says so
+        chosen = FeatureSet()
+    return columns_read(entry, chosen, model.unread_kinds(params or model.Params()), model.feature_sides)
 
 
 def _reads(run: Any) -> bool:

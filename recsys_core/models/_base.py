@@ -21,10 +21,11 @@ from ..errors import ParamError, Unsupported
 from ..params import Params
 from ._card import Card, Cost, Explanation, Need, Source, block_bytes
 from ._masking import allowed_mask, masked, rows_or_empty, top_k_fair
+from ._reading import Reading
 from ._scoring import Scoring
 
 
-class Recommender(Scoring, ABC):
+class Recommender(Reading, Scoring, ABC):
     """One model. Class attributes describe it; an instance holds params, then what was learnt.
 
     `params` is what was asked, `resolved` what "auto" became (after fit). `train` is the training set.
@@ -36,9 +37,6 @@ class Recommender(Scoring, ABC):
     summary: ClassVar[str]  # one sentence: when to prefer it
     source: ClassVar[Source | None] = None
     needs: ClassVar[frozenset[Need]] = frozenset()
-    reads_features: ClassVar[bool] = False  # the columns of the user and item tables, as the dataset's feature set has them
-    feature_sides: ClassVar[tuple[str, ...]] = ("user", "item")  # whose columns a model which reads features reads
-    without_kinds: ClassVar[tuple[str, ...]] = ()  # kinds of columns that a model which reads features passes over
     uses_validation: ClassVar[bool] = False  # early stopping or learnt weights: wants `validation` in fit
     personalised: ClassVar[bool] = True  # False: the same list for everybody, no fallback needed
     ablation_axes: ClassVar[dict[str, tuple[Any, ...]]] = {}  # parts of the architecture: parameter -> values an ablation tries
@@ -159,8 +157,7 @@ class Recommender(Scoring, ABC):
         items, best = np.full((len(users), k), -1, np.int32), np.full((len(users), k), np.nan, np.float32)
         rest = np.arange(len(users))
         fair = fair_ties and allowed is not None
-        quick = known.any() and not fair
-        fast = self._topk(users[known], k, seen[users[known]] if exclude_seen else None, allowed) if quick else None
+        fast = None if fair or not known.any() else self._topk(users[known], k, seen[users[known]] if exclude_seen else None, allowed)
         if fast is not None:
             items[known], best[known] = fast
             rest = np.flatnonzero(~known)

@@ -231,6 +231,15 @@ assert not heavy, heavy
 def test_train_says_what_is_read(open_page, text_of, entry) -> None:
     at = open_page("train", dataset=entry.id)
     assert "Reads 3 item columns and 1 user column" in text_of(at), "text is not read by two-tower"
+    from recsys_core import registry
+    from ui.train_features import reading
+
+    told = {key: reading(entry, registry.get("model", key)) for key in ("content_knn", "m6_rec", "ease", "weighted")}
+    assert told["content_knn"] == "Reads 2 item columns", "the list and the title, no numbers, nothing of users"
+    assert told["m6_rec"] == "Reads 4 item columns and 1 user column" and told["ease"] == told["weighted"] == ""
+    m6 = registry.get("model", "m6_rec")
+    assert reading(entry, m6, m6.Params(text=False)) == "Reads 3 item columns and 1 user column"
+    assert reading(entry, m6, m6.Params(features=False)).startswith("Reads no columns")
     left_out = {name: Guess(None) for name in ("genres", "year", "known", LONG)}
     save_feature_set(entry, FeatureSet({"item": left_out, "user": {"group": Guess(None)}}))
     at.run()

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
-from ...data.features import CYCLES
+from ...data.features import CYCLES, KINDS
 from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import param
@@ -69,6 +69,10 @@ class DeepFM(InteractionRecommender):
     without_kinds = ("text", "vector", CYCLES)
     lazy_tables = ("user.id", "user.id_weight", "item.id", "item.id_weight")
     _features: dict[str, tuple[sparse.csr_matrix, np.ndarray]] | None = None
+
+    @classmethod
+    def unread_kinds(cls, params: DeepFMParams) -> tuple[str, ...]:
+        return cls.without_kinds if params.use_tables else tuple(KINDS)
 
     def _pass_seconds(self, stats: DatasetStats, p: Params) -> float:
         columns = p.use_tables and (stats.has_item_table or stats.has_user_table)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 
-from ...data.features import NOTHING, FeatureTable
+from ...data.features import KINDS, NOTHING, FeatureTable
 from ...errors import Unsupported
 from .._features import SideFeatures
 
@@ -20,6 +20,7 @@ READ = {
     "everything": (*CATEGORIES, *TEXTS, *NUMBERS),
 }  # of item columns
 WIDEST = 512  # numbers of a plain array of vectors
+UNREAD = {name: tuple(kind for kind in KINDS if kind not in kinds) for name, kinds in READ.items()}
 CENTRES = np.arange(-2, 3, dtype=np.float32)  # deviations from the mean at which a number is "near" a point
 
 

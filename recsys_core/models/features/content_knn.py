@@ -18,7 +18,7 @@ from .._features import SideFeatures
 from ..cf import _params as shared
 from ..cf._neighbours import fill_by_popularity, folded
 from ..cf._params import ValueUse
-from ._content import READ, ItemVectors, item_table
+from ._content import READ, UNREAD, ItemVectors, item_table
 
 BLOCK_CELLS = 8_000_000  # similarities held at once
 
@@ -76,6 +76,10 @@ class ContentKnn(Recommender):
     Params = ContentKnnParams
     vectors: ItemVectors
     _weights: sparse.csr_matrix | None
+
+    @classmethod
+    def unread_kinds(cls, params: ContentKnnParams) -> tuple[str, ...]:
+        return UNREAD[params.fields]
 
     def cost(self, stats: DatasetStats) -> Cost:
         width = 200  # numbers that describe an item, as a rule

@@ -13,7 +13,7 @@ from ...params import param
 from .._base import Cost, Need, Source
 from .._features import SideFeatures
 from ..cf._ease import ClosedForm, ClosedFormParams
-from ._content import READ, ItemVectors, item_table
+from ._content import READ, UNREAD, ItemVectors, item_table
 
 
 class FeatureEaseParams(ClosedFormParams):
@@ -56,6 +56,10 @@ class FeatureEase(ClosedForm):
     reads_features = True
     feature_sides = ("item",)
     Params = FeatureEaseParams
+
+    @classmethod
+    def unread_kinds(cls, params: FeatureEaseParams) -> tuple[str, ...]:
+        return UNREAD[params.fields]
 
     def cost(self, stats: DatasetStats) -> Cost:
         plain = super().cost(stats)

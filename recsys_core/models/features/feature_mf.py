@@ -18,7 +18,7 @@ from ..cf import _params as shared
 from ..cf._factors import FactorModel, auto_factors, factor_bytes, mean_weight, noise_level, raw_weights
 from ..cf._fold_in import positives, weighted_ridge
 from ..cf._params import Weighting
-from ._content import READ, WIDEST, ItemVectors, item_table
+from ._content import READ, UNREAD, WIDEST, ItemVectors, item_table
 
 
 class FeatureMfParams(Params):
@@ -75,6 +75,10 @@ class FeatureMf(FactorModel):
     reads_features = True
     Params = FeatureMfParams
     of_users: np.ndarray | None  # what the user table says of each user; None: nothing
+
+    @classmethod
+    def unread_kinds(cls, params: FeatureMfParams) -> tuple[str, ...]:
+        return UNREAD[params.fields]
 
     @classmethod
     def auto_params(cls, params: FeatureMfParams, stats: DatasetStats) -> dict[str, Any]:
