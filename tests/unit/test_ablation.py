@@ -261,7 +261,10 @@ def test_what_is_finished_is_kept_and_a_wider_question_trains_only_what_is_new(f
     assert len(whole["variants"]) == 9, "3 depths with two colours, 3 without neighbours"
     assert len(toy.fitted_with) == 6 + 4 and whole["n_combinations"] == 9
     assert ablate(workspace, _spec(entry), RunContext(threads=1)).id == first.id and len(toy.fitted_with) == 10
-    assert np.isclose(whole["variants"][0]["figures"][""]["ndcg@5"], first.result()["variants"][0]["figures"][""]["ndcg@5"])
+    kept = whole["variants"][0]["figures"][""]["ndcg@5"]
+    assert kept == pytest.approx(first.result()["variants"][0]["figures"][""]["ndcg@5"])
+    workspace.delete(entry.id, with_dependents=True)
+    assert not list((workspace.root / "cache").rglob("*.npz")), "what is kept of users goes with the dataset"
 
 
 def test_budgets_and_failures_are_told(films, toy):

@@ -248,3 +248,24 @@ def test_a_deleted_run_is_let_go(workspace, data):
 def test_k_outside_the_rule_is_refused(client):
     with pytest.raises((BadInput, ParamError), match="1001"):
         client.recommend(["a1"], ["u1"], k=1001)
+
+
+def test_reasons_of_several_sorts_come_out_in_external_ids():
+    """A code is an item only where its sort says so; features are text."""
+    from contextlib import contextmanager
+    from types import SimpleNamespace
+
+    from recsys_core.models._card import Explanation
+    from recsys_core.serving import requests, verbs
+
+    train = from_frame(pd.DataFrame({"user": ["u1", "u2"], "item": ["000a", "000b"]}))
+    sorts = ("history", "item feature", "user feature")
+    why = Explanation("mixed", (1, "era = 1994", "group = 2"), (0.5, 0.25, -0.1), 2.0, exact=False, method="Occlusion.", sorts=sorts)
+    model = SimpleNamespace(fitted=train, explain=lambda item, **asked: why)
+
+    @contextmanager
+    def use(run):
+        yield model
+
+    told = verbs.explain(SimpleNamespace(use=use), requests.ExplainRequest(run="r", item="000a", user="u1"))
+    assert told["refs"] == ["000b", "era = 1994", "group = 2"] and tuple(told["sorts"]) == sorts and json.dumps(told)
