@@ -449,3 +449,14 @@ def test_columns_keep_their_roles_whatever_the_files_look_like(run, tmp_path, he
     )
     frame = lists(tmp_path / "o" / "recommendations.csv")
     assert set(frame["user"]) == {"1"} and frame["item"].astype(int).min() >= 1000
+
+
+def test_features_shows_every_column_and_what_is_odd(files, run):
+    run("ingest", files / "ratings.csv", "--name", "shop", "--items", files / "items.csv")
+    out, err = run("features", "shop")
+    assert "Items: 40 rows, 2 columns." in out and "genres  Several values a cell" in out and "title   Text" in out
+    told = json.loads(run("features", "shop", "--json")[0])
+    assert [one["name"] for one in told["sides"]["item"]["columns"]] == ["title", "genres"] and told["features"] == ""
+    run("ingest", files / "train.csv", "--name", "bare")
+    assert "has no table of items or users" in run("features", "bare")[1]
+    assert "nowhere" in run("features", "nowhere", code=2)[1]

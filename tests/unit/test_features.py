@@ -265,3 +265,63 @@ def test_importing_it_is_cheap():
     code = "import sys, recsys_core.data.features; print(*{'torch', 'sklearn', 'duckdb', 'pyarrow.dataset'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_scales_of_numbers():
+    values = np.exp(np.random.default_rng(0).normal(0, 2, 1001))
+    table = pd.DataFrame({"x": values})
+    order = np.argsort(values)
+    told = {how: encode_table(table, {"x": Guess("numeric", settings={"scale": how})}).matrix.toarray()[:, 0] for how in SCALES}
+    for how, column in told.items():
+        assert abs(column.mean()) < 1e-4 and column.std() == pytest.approx(1, abs=1e-3), how
+        assert (np.diff(column[order]) >= -1e-6).all(), "the order must stay"
+    np.testing.assert_array_equal(told["auto"], told["log"])
+    assert np.corrcoef(told["standard"], np.clip(values, *np.quantile(values, [0.01, 0.99])))[0, 1] == pytest.approx(1)
+    even = np.linspace(-(3**0.5), 3**0.5, 1001)  # ranks, with mean 0 and deviation 1
+    np.testing.assert_allclose(told["quantile"][order], even, atol=0.03)
+    halves = encode_table(
+        pd.DataFrame({"x": [0.5] * 60 + [1.5, 2.5, 3.5, 4.5] * 10}), {"x": Guess("numeric", settings={"scale": "quantile"})}
+    )
+    assert len(np.unique(halves.matrix.toarray()[:, 0])) == 5 and np.isfinite(halves.matrix.data).all()
+
+
+SCALES = ("auto", "standard", "log", "quantile")
+
+
+def test_dates_are_points_on_circles_as_far_as_they_tell():
+    days = ["2024-01-01", "2024-04-03", "2024-07-07", "2024-10-10", None]  # a Monday, a Wednesday, a Sunday, a Thursday
+    encoder = FeatureEncoder.fit(pd.DataFrame({"d": days}), {"d": Guess("date")})
+    assert encoder.names[2:] == ["d.month (sine)", "d.month (cosine)", "d.weekday (sine)", "d.weekday (cosine)", "d=(missing)"]
+    told = encoder.encode(pd.DataFrame({"d": days})).toarray()[:, 2:6]
+    np.testing.assert_allclose(told[:, 0] + 1j * told[:, 1], [1j, 1, -1j, -1, 0], atol=1e-6)
+    turn = 2 * np.pi / 7 * np.array([0, 2, 6, 3])
+    np.testing.assert_allclose(told[:4, 2:], np.column_stack([np.sin(turn), np.cos(turn)]), atol=1e-6)
+    december, january = encoder.encode(pd.DataFrame({"d": ["2023-12-15", "2024-01-15"]})).toarray()[:, 2:4]
+    assert np.linalg.norm(december - january) < 0.6, "December is next to January"
+    for dates, parts in ((["2001", "2005", "2010"], 0), (["2001-05", "2005-11", "2010-01"], 2), (days, 4)):
+        assert len(FeatureEncoder.fit(pd.DataFrame({"d": dates}), {"d": Guess("date")}).names) == 3 + parts
+    off = Guess("date", settings={"cycles": "no"})
+    assert len(FeatureEncoder.fit(pd.DataFrame({"d": days}), {"d": off}).names) == 3
+
+
+def test_every_kind_tells_people_what_it_is_and_what_can_be_set():
+    from recsys_core.data.features import KINDS
+
+    for kind, cls in KINDS.items():
+        assert cls.kind == kind and cls.label and cls.summary.endswith(".")
+        for one in cls.settings_fields():
+            assert one.label and one.help.endswith(".") and (one.kind != "choice" or one.choices)
+    encoder = next(one for one in KINDS["text"].settings_fields() if one.name == "encoder")
+    assert "tfidf_svd" in encoder.choices
+
+
+def test_a_chosen_kind_finds_out_how_the_column_is_written():
+    table = pd.DataFrame({"stars": ["1,5", "2,5", "4,0"] * 9, "tags": ["a;b", "b", "c;a"] * 9, "day": ["31/01/2020", "01/02/2020", ""] * 9})
+    encoder = FeatureEncoder.fit(table, {"stars": Guess("numeric"), "tags": Guess("multi_valued"), "day": Guess("date")})
+    stars, tags, day = encoder.encoders
+    assert stars.decimal == "," and tags.separator == ";" and tags.values == ["a", "b", "c"] and day.day_first
+
+
+def test_an_id_that_was_chosen_is_left_out():
+    encoder = FeatureEncoder.fit(pd.DataFrame({"shop": [1, 2, 1, 2]}), {"shop": Guess("id")})
+    assert encoder.left_out == {"shop": "Numbers, names or links the rows; gives no features."} and not encoder.names

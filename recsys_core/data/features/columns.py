@@ -83,7 +83,8 @@ def broken_lists(distinct: pd.Series) -> np.ndarray:
 def numbers(column: pd.Series, decimal: str = ".") -> np.ndarray:
     """float64 (n,), NaN where there is none. Reads 1,234.5 and $1,234 (decimal "."), 1.234,5 (decimal ",")."""
     if pd.api.types.is_numeric_dtype(column) and not isinstance(column.dtype, pd.CategoricalDtype):
-        plain = pd.to_numeric(column).astype("Float64").to_numpy(np.float64, na_value=np.nan)
+        usual = isinstance(column.dtype, np.dtype)
+        plain = column.to_numpy(np.float64) if usual else column.astype("Float64").to_numpy(np.float64, na_value=np.nan)
     else:
         code, distinct = different(column)
         plain = np.append(_read_numbers(pd.Series(distinct, dtype=object).astype("str"), decimal), np.nan)[code]  # code -1: nothing there

@@ -18,7 +18,7 @@ _NAMED = re.compile(
 _LINK = r"^(?:https?:|ftp:|www\.|//)|^\S+\.(?:jpe?g|png|gif|webp|svg|html?|pdf|mp[34])(?:\?\S*)?$|^\S+@\S+\.\w+$|^(?:[A-Za-z]:)?[/\\]\S+$"
 _WORDS = r"[^\W\d_]{2,}\S{0,20}\s+(?:\S{1,20}\s+){0,3}\S{0,5}?[^\W\d_]{2,}"  # two words
 _OTHER_SCRIPT = r"[\u0590-\u1fff\u2c00-\ud7ff\uf900-\ufdff\ufe70-\ufeff\uff66-\uffdc]{2,}"  # many of them set no blanks
-_ONE_WORD = r"^[^\W\d_]{3,}\W*(?:\(\d{4}\))?$"  # "Alien (1979)"
+_ONE_WORD = r"^[^\W\d_]{3,}(?:\W*|\s.*)$"  # "Alien", "Alien 3"
 
 
 def why_not_prose(name: str, distinct: pd.Series) -> str:

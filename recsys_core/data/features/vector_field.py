@@ -17,6 +17,7 @@ from .columns import numbers
 from .vectors import read_vectors
 
 FARTHEST = 10.0  # deviations; numbers farther out are pulled in
+BLOCK = 65_536  # rows scaled at a time
 SAMPLE = 100_000  # rows that principal components are learnt from
 
 
@@ -46,14 +47,15 @@ class Vector(Field):
         values, wrong = _numbers(column, None)
         if values.shape[1] == 0 or not np.isfinite(values).any():
             raise Unsupported(f"The column '{name}' holds no vectors of numbers.", "Its cells must be lists such as [0.1, -2, 3].")
-        known = np.isfinite(values)
-        n = np.maximum(known.sum(0), 1)
-        mean = np.where(known, values, 0).sum(0) / n
-        deviation = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(0) / n)
+        n = np.maximum(sum(np.isfinite(part).sum(0) for part in _blocks(values)), 1)
+        mean = sum(np.nansum(part, axis=0) for part in _blocks(values)) / n
+        deviation = np.sqrt(sum(np.nansum((part - mean) ** 2, axis=0) for part in _blocks(values)) / n)
         deviation = np.where(deviation > 1e-9 * np.maximum(1e-30, np.abs(mean)), deviation, 1.0)
         learnt = cls(name, mean, deviation, None, None if columns is None else list(columns), wrong)
         if size is None or size >= values.shape[1]:
             return learnt
+        if len(values) > SAMPLE:
+            values = values[np.random.default_rng(0).choice(len(values), SAMPLE, replace=False)]
         return cls(name, mean, deviation, _components(learnt._scaled(values), size), learnt.columns, wrong)
 
     @property
@@ -81,16 +83,19 @@ class Vector(Field):
                 f"The vectors of '{self.name}' do not have {len(self.mean):,} numbers, as those it was learnt from.",
                 "Make them in the same way.",
             )
-        incomplete = ~np.isfinite(values).all(1)
-        scaled = self._scaled(values)
-        if self.components is not None:
-            scaled = scaled @ self.components
-        return sparse.csr_matrix(np.column_stack([scaled, incomplete]).astype(np.float32))
+        width = len(self.names)
+        out = np.empty((len(values), width), np.float32)
+        for start in range(0, len(values), BLOCK):
+            part, to = values[start : start + BLOCK], out[start : start + BLOCK]
+            scaled = self._scaled(part)
+            to[:, :-1] = scaled if self.components is None else scaled @ self.components
+            to[:, -1] = ~np.isfinite(part).all(1)
+        places = np.tile(np.arange(width, dtype=np.int32), len(out))
+        return sparse.csr_matrix((out.ravel(), places, np.arange(len(out) + 1) * width), shape=out.shape)
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
         """float64 (n, length): 0 where there is nothing."""
-        scaled = np.clip((values - self.mean) / self.deviation, -FARTHEST, FARTHEST)
-        return np.where(np.isfinite(values), scaled, 0.0)
+        return np.nan_to_num(np.clip((values - self.mean) / self.deviation, -FARTHEST, FARTHEST), nan=0.0)
 
     def plain(self) -> dict[str, Any]:
         return {"name": self.name, "columns": self.columns, "wrong": self.wrong}
@@ -111,10 +116,12 @@ def _numbers(column: pd.Series | pd.DataFrame, length: int | None) -> tuple[np.n
     return read_vectors(column, length)
 
 
+def _blocks(values: np.ndarray) -> list[np.ndarray]:
+    return [values[start : start + BLOCK] for start in range(0, len(values), BLOCK)]
+
+
 def _components(scaled: np.ndarray, size: int) -> np.ndarray:
     """(length, size): directions of greatest variance, scaled so that what they give has mean square 1; signs are fixed."""
-    if len(scaled) > SAMPLE:
-        scaled = scaled[np.random.default_rng(0).choice(len(scaled), SAMPLE, replace=False)]
     variance, directions = np.linalg.eigh(scaled.T @ scaled / max(1, len(scaled)))
     variance, directions = variance[::-1][:size], directions[:, ::-1][:, :size]
     largest = np.abs(directions).argmax(0)
