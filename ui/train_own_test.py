@@ -16,7 +16,7 @@ from .text import count, day, md
 
 OWN_TEST = "own_test"
 TOKEN = "_own_test_upload"
-NOT_FOR_TESTS = ("half_life_days", "items_file", "items_id", "keep_new_items", "users_file", "users_id", "keep_new_users")
+NOT_FOR_TESTS = ("half_life_days", "items_file", "items_id", "users_file", "users_id")
 ROLES = {"user": "User", "item": "Item", "value": "Value", "event": "Event type", "time": "Time"}
 
 
@@ -169,7 +169,7 @@ def plan_of_test(entry: Any, columns: dict[str, str | None]) -> Any:
     if entry.stats.has_ratings and not columns.get("value"):
         raise DataError("This dataset has ratings, so a test file needs a value column with ratings too.", "Choose the value column.")
     own = {name: value for name, value in entry.plan.items() if name in IngestPlan.model_fields}
-    own |= {"min_user": 1, "min_item": 1} | dict.fromkeys(NOT_FOR_TESTS)
+    own |= {"min_user": 1, "min_item": 1, "keep_new_items": False, "keep_new_users": False} | dict.fromkeys(NOT_FOR_TESTS)
     if not columns.get("value") and own.get("value_is") != "none":
         own["value_is"] = "none"
     try:
