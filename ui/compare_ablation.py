@@ -102,7 +102,7 @@ def _result(run: Any, entry: Any) -> None:
                 list(places),
                 default="",
                 required=True,
-                format_func=lambda p: places[p].capitalize(),
+                format_func=places.get,
                 key=f"ablation-where-{entry.id}",
             )
     effects = [Effect.from_dict(saved) for saved in result["effects"][place][name]]
@@ -144,10 +144,14 @@ def _chart(key: str, axes: Sequence[Axis], effects: Sequence[Effect], name: str,
     how = "each with all else as in the base" if result["mode"] == MODES[0] else "averaged over all other settings"
     note = (
         f"Base: {md(base)}. Each row is one other value, {how}, with its 95 % interval over "
-        f"{count(result['where'][place]['n_users'], 'user')} ({md(result['where'][place]['label'])}). Filled: clear, corrected for "
+        f"{count(result['where'][place]['n_users'], 'user')} ({md(_lower(result['where'][place]['label']))}). Filled: clear, corrected for "
         f"{count(rows[0][2].n_compared, 'comparison')} by Holm's method."
     )
     charts.show(fig, f"What does each part of the architecture buy here? {said}", key=f"ablation-chart-{key}-{place}-{name}", note=note)
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _row_name(axis: Axis, value: str) -> str:

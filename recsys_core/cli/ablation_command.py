@@ -92,7 +92,7 @@ def _tell(result: dict[str, Any]) -> None:
     for left, why in result["left_out"].items():
         say(f"{left} was left out: {why}")
     for place, about in result["where"].items():
-        print(f"\nJudged on {about['label']}, {about['n_users']:,} users:")
+        print(f"\n{about['label']} ({about['n_users']:,} users):")
         rows = []
         for variant in result["variants"]:
             row: list[Any] = [settings_text(axes, variant["settings"]), None, None, variant["state"]]

@@ -23,10 +23,10 @@ from ..errors import BadInput, Cancelled, ParamError, Unsupported, WorkbenchErro
 from ..evaluation.ablation import Axis, Plan, Settings, axis_of, make_plan
 from ..evaluation.ablation_words import settings_text
 from ..params import Params, fields
-from ..splitting._base import Split
+from ..splitting._base import PARTS, Split
 from ..store.findings import AnalysisEntry
 from ..store.workspace import Workspace
-from .ablation_result import result_of
+from .ablation_result import WHOLE, result_of
 from .ablation_spec import AblationSpec
 from .equipped import equipped
 from .machine import versions
@@ -88,6 +88,15 @@ class Judge:
         users = np.unique(np.concatenate([frame.index.to_numpy(np.int64) for frame in found.values()]))
         columns = tuple(f"{where}/{name}" if where else name for where, frame in found.items() for name in frame.columns)
         return columns, users, np.concatenate([frame.reindex(users).to_numpy(np.float64).T for frame in found.values()])
+
+    def about(self) -> str:
+        """What the variants are judged on as a whole."""
+        split = self.fold.test() if self.validation is None else None
+        train, holdout = (self.part, self.validation) if split is None else (split.train, split.test)
+        kind = [bool((np.bincount(train.item, minlength=holdout.truth.n_items) == 0)[holdout.truth.item].all()), holdout.cold]
+        return {(True, False): PARTS["new_items"], (False, True): PARTS["new_users"], (True, True): PARTS["new_both"]}.get(
+            tuple(kind), WHOLE
+        )
 
     def _figures(self, top: Any, holdout: Holdout, train: Dataset) -> Any:
         from ..metrics import Catalog, evaluate
@@ -171,7 +180,7 @@ def ablate(workspace: Workspace, spec: AblationSpec, ctx: RunContext) -> Analysi
 
     trials = _train(order, [train.seed + n for n in range(spec.seeds)], spec, one, kept, plan, ctx)
     ctx.report("Comparing", 0.99)
-    result = result_of(spec, plan, left_out, trials, judge.part, source.n_folds)
+    result = result_of(spec, plan, left_out, trials, judge.part, source.n_folds, judge.about())
     result["seconds"] = time.perf_counter() - started
     return workspace.add_analysis(
         "ablation",

@@ -25,11 +25,13 @@ from .ablation_spec import AblationSpec
 if TYPE_CHECKING:
     from .ablation import Trials
 
-WHOLE = "everything held out"
+WHOLE = "Everything held out"
 
 
-def result_of(spec: AblationSpec, plan: Plan, left_out: dict[str, str], trials: Trials, part: Dataset, n_folds: int) -> dict[str, Any]:
-    """See above. part: what the variants learnt from."""
+def result_of(
+    spec: AblationSpec, plan: Plan, left_out: dict[str, str], trials: Trials, part: Dataset, n_folds: int, whole: str
+) -> dict[str, Any]:
+    """See above. part: what the variants learnt from. whole: what they are judged on as a whole."""
     seeds, done = _used(spec, plan, trials)
     values = np.full((len(seeds), len(plan.variants), len(trials.columns), len(trials.users)), np.nan)
     for s, seed in enumerate(seeds):
@@ -41,7 +43,7 @@ def result_of(spec: AblationSpec, plan: Plan, left_out: dict[str, str], trials: 
         place, _, metric = name.rpartition("/")
         own = values[:, :, column]
         n_users = int(np.isfinite(own[:, sorted(done)]).all(axis=(0, 1)).sum())
-        where.setdefault(place, {"label": PARTS[place] if place else WHOLE, "n_users": n_users})
+        where.setdefault(place, {"label": PARTS[place] if place else whole, "n_users": n_users})
         means = {number: float(np.nanmean(own[:, number])) for number in done}
         better = max if higher_is_better(metric) else min
         told["figures"].setdefault(place, {})[metric] = means

@@ -305,7 +305,10 @@ def test_new_items_are_judged_apart(films, toy):
     assert apart(data, Holdout(truth), None) == {} == apart(train, Holdout(data.subset(fresh)), None), "nothing is new, or everything"
     spec = _spec(entry, train={"split": "cold_items"}, part="test", axes={"neighbours": (True, False)})
     result = ablate(workspace, spec, RunContext(threads=1)).result()
-    assert set(result["where"]) == {"", "warm"} and result["where"]["warm"]["label"] == "Known users, known items"
+    assert set(result["where"]) == {"", "warm"} and [about["label"] for about in result["where"].values()] == [
+        "Known users, new items",
+        "Known users, known items",
+    ]
     warm, new = (Effect.from_dict(result["effects"][place]["ndcg@5"][0]).found for place in ("warm", ""))
     assert warm.better == "true" and not new.clear, "what others chose together says nothing of new items"
 

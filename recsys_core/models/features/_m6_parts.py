@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ...data.dataset import Dataset
 from ...data.features import FeatureSet, guess_schema
@@ -21,12 +22,21 @@ AXES: dict[str, tuple[Any, ...]] = {
 }
 
 
+_kinds: WeakKeyDictionary[Dataset, dict[str, set[str]]] = WeakKeyDictionary()  # every variant of a plan asks again
+
+
+def kinds_of(data: Dataset) -> dict[str, set[str]]:
+    """Side -> kinds of the columns of its table that are used."""
+    if data not in _kinds:
+        chosen, tables = data.features or FeatureSet(), {"item": data.item_table, "user": data.user_table}
+        schemas = {side: chosen.schema(side, guess_schema(table)) for side, table in tables.items() if table is not None}
+        _kinds[data] = {side: {what.kind for what in schema.values() if what.kind is not None} for side, schema in schemas.items()}
+    return _kinds[data]
+
+
 def without_effect(params: M6Params, data: Dataset) -> dict[str, str]:
     """Parameter -> why it changes nothing, or cannot be changed, beside the other settings on this data."""
-    chosen, kinds = data.features or FeatureSet(), {}
-    for side, table in (("item", data.item_table), ("user", data.user_table)):
-        if table is not None:
-            kinds[side] = {what.kind for what in chosen.schema(side, guess_schema(table)).values() if what.kind is not None}
+    kinds = kinds_of(data)
     read = {side: found for side, found in kinds.items() if found - ({"text"} if not params.text else set())} if params.features else {}
     out = {}
     if not params.levels:
