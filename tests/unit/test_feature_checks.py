@@ -93,6 +93,12 @@ def test_what_is_odd_about_single_columns():
     assert one["vector"].sentence == "30 cells are no vector of 3 numbers as the others; they count as missing."
 
 
+def test_a_column_chosen_for_what_it_is_not_is_an_error():
+    table = pd.DataFrame({"v": ["a", "b"] * 9})
+    (one,) = check_table(table, None, "item", {"v": Guess("vector", settings={})})
+    assert one.severity == "error" and "holds no vectors" in one.sentence
+
+
 def test_how_the_table_met_the_ids_is_said():
     join = {"table": "films.csv", "id_column": "film", "rows_read": 100, "rows_matching_nothing": 60, "ids": 300, "ids_without_row": 260}
     grave = [(one.severity, one.column) for one in found({"a": ["x", "y"] * 150}, join=join)[""]]

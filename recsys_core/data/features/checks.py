@@ -92,6 +92,8 @@ def _joined(join: Mapping[str, Any], side: str) -> list[Finding]:
 def _vector(name: str, look: VectorLook) -> list[Finding]:
     found = []
     n, missing = len(look.missing), int(look.missing.sum())
+    if missing == n:
+        return [Finding(name, "error", "It holds no vectors of numbers, so no model can read it as one.", "Take it for something else.")]
     if look.wrong:
         what = f"{_cells(look.wrong)} no vector of {look.length:,} numbers as the others; they count as missing."
         found.append(Finding(name, "warning", what, "Make all vectors in the same way."))
