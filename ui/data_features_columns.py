@@ -70,8 +70,8 @@ def _table(entry: Any, side: str, rows: list[Row]) -> list[str]:
     """The overview; gives the columns whose rows are chosen."""
     frame = pd.DataFrame(
         {
-            "Used": [chosen_features.is_used(row.what) for row in rows],
             "Column": [row.name for row in rows],
+            "Used": [chosen_features.is_used(row.what) for row in rows],
             "Taken for": [kind_label(row.what.kind) for row in rows],
             "Examples": [" · ".join(row.examples) for row in rows],
             "Missing": [100 * row.missing for row in rows],
@@ -81,8 +81,8 @@ def _table(entry: Any, side: str, rows: list[Row]) -> list[str]:
         }
     )
     config = {
-        "Used": st.column_config.CheckboxColumn(width=60, pinned=True),
         "Column": st.column_config.TextColumn(width=140, pinned=True),
+        "Used": st.column_config.CheckboxColumn(width=60),
         "Taken for": st.column_config.TextColumn(width=150),
         "Examples": st.column_config.TextColumn(width="medium"),
         "Missing": st.column_config.NumberColumn(format="%.3g %%", width=80, help="Share of the rows that say nothing."),
