@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import ParamError
 
 MODES = ("one at a time", "all combinations")
-MOST_COMBINATIONS = 2_000
+MOST_COMBINATIONS = 1_000
 
 Settings = dict[str, Any]
 
