@@ -33,7 +33,7 @@ def request_form(dataset_id: str, run: Any) -> ExportRequest | None:
     """The four cards; None while something is missing (it is said where)."""
     data = state.dataset(dataset_id)
     whom = _whom(dataset_id, data)
-    what = _what(dataset_id, data)
+    what = _what(dataset_id, data, run)
     right, shape = shape_card(dataset_id, run)
     columns = _columns(dataset_id, data, run)
     if whom is None or not right:
@@ -86,7 +86,7 @@ def _from_list(dataset_id: str, data: Any) -> dict[str, Any] | None:
 
 
 # ---- which items -------------------------------------------------------------------------------------
-def _what(dataset_id: str, data: Any) -> dict[str, Any]:
+def _what(dataset_id: str, data: Any, run: Any) -> dict[str, Any]:
     with card("Which items"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.session_state.setdefault("export-k", 10)  # Diversity may have said another length
@@ -97,7 +97,13 @@ def _what(dataset_id: str, data: Any) -> dict[str, Any]:
                 "Leave out what a user already had", value=True, key="export-exclude",
                 help="Off: items of the history may be recommended again, as for things people buy repeatedly.",
             )  # fmt: skip
-        out: dict[str, Any] = {"k": int(k), "exclude_seen": repeat, "item_filters": column_filters("item", data.item_table, dataset_id)}
+            untouched = run.parts or not np.bincount(data.item, minlength=data.n_items).all()
+            new = untouched and st.toggle(
+                "New items only", key="export-new",
+                help="Only items that this recommender had no interaction of while it learnt. Choose one that reads columns, or a bridge.",
+            )  # fmt: skip
+        out: dict[str, Any] = {"k": int(k), "exclude_seen": repeat, "new_items_only": bool(new)}
+        out["item_filters"] = column_filters("item", data.item_table, dataset_id)
         for name, title, about in (
             ("allow", "Only these items", "Only items on this list may appear: what is in stock, say."),
             ("deny", "Never these items", "Items on this list never appear."),

@@ -63,7 +63,7 @@ class Judge:
     def of(cls, fold: Fold, spec: AblationSpec) -> Judge:
         if spec.part == "test":
             return cls(fold, spec, fold.train, None)
-        part, validation = fold.validation()
+        part, validation = fold.validation(registry.get("model", spec.model).reads_features)
         if not len(part) or not len(validation.users):
             raise Unsupported(
                 "No validation part could be cut from the training part.", "Use more data, another split, or judge on the test."
