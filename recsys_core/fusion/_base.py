@@ -52,6 +52,12 @@ class FusedModel(Recommender):
         self._again: list[str] = []  # parts that are trained already, but had to be trained once more to learn from
         self.inherited: dict[str, Any] = {}  # from the fusion this one is refitted for: nothing is learnt anew
 
+    @classmethod
+    def reads(cls, params: Any) -> bool:
+        """Whether a part does; runs, and parts that it will choose by itself, may."""
+        parts = params.models
+        return not parts or any(name.startswith(RUN) or registry.get("model", name).reads_features for name in parts)
+
     # ---- what a fusion writes --------------------------------------------------------------------
     def learns(self) -> bool:
         """Whether the combination, with these params, is learnt on held-out data."""

@@ -129,6 +129,15 @@ class ColdBridge(FusedModel):
         seconds = 2e-10 * stats.n_items * width**2 * tried + 1e-8 * min(SAMPLE, stats.n_users) * stats.n_items * FOLDS
         return replace(plain, memory_bytes=plain.memory_bytes + memory, seconds=plain.seconds + 0.5 + seconds)
 
+    @classmethod
+    def reads(cls, params: Any) -> bool:
+        return True
+
+    @classmethod
+    def judged_on_new(cls, params: Any) -> bool:
+        """Its model's: the bridge itself learns from training items that are left out in turn."""
+        return super().reads(params)
+
     # ---- fitting ---------------------------------------------------------------------------------
     def for_refit(self) -> Recommender:
         """Fitted anew on all of train: other items are new then, so nothing but the settings is handed on."""

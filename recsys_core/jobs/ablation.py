@@ -63,7 +63,7 @@ class Judge:
     def of(cls, fold: Fold, spec: AblationSpec) -> Judge:
         if spec.part == "test":
             return cls(fold, spec, fold.train, None)
-        part, validation = fold.validation(registry.get("model", spec.model).reads_features)
+        part, validation = fold.validation(registry.get("model", spec.train.model).judged_on_new(spec.train.model_params()))
         if not len(part) or not len(validation.users):
             raise Unsupported(
                 "No validation part could be cut from the training part.", "Use more data, another split, or judge on the test."
@@ -172,9 +172,11 @@ def ablate(workspace: Workspace, spec: AblationSpec, ctx: RunContext) -> Analysi
             require_memory(model_cls, varied, judge.part.stats)
         return judge.measure(model_cls(varied), replace(part, seed=seed))
 
+    same_task = [judge.part.fingerprint, judge.validation.truth.fingerprint if judge.validation is not None else "test"]
+
     def kept(number: int, seed: int) -> Path:
         varied = params.with_(**plan.variants[number]).model_dump(mode="json")
-        told = {"split": train.split_id, "features": train.features, "model": train.model, "params": varied, "seed": seed}
+        told = {"split": train.split_id, "on": same_task, "features": train.features, "model": train.model, "params": varied, "seed": seed}
         told |= {"part": spec.part, "refit": train.refit, "metrics": spec.metrics, "k": spec.k, "code": versions()["recsys_core"]}
         return workspace.root / "cache" / "ablation" / train.dataset / f"{digest(told)}.npz"
 

@@ -113,7 +113,7 @@ class TrainSpec(BaseModel):
         """With the dataset's current feature set, where the model reads features and none was named."""
         from ..store.feature_sets import current_features
 
-        if self.features or not registry.get("model", self.model).reads_features:
+        if self.features or not registry.get("model", self.model).reads(self.model_params()):
             return self
         return self.model_copy(update={"features": current_features(workspace.dataset(self.dataset))})
 

@@ -190,7 +190,7 @@ def fit(model: Recommender, fold: Fold, ctx: RunContext, *, refit: bool = True) 
     """(final model, the one fitted beside validation or None, number of validation users)."""
     if not model.wants_validation():
         return model.fit(fold.train, ctx), None, 0
-    part, validation = fold.validation(model.reads_features)
+    part, validation = fold.validation(model.judged_on_new(model.params))
     if len(part) == 0 or len(validation.users) == 0:
         raise Unsupported(
             f"{model.label} needs a validation part, and none could be cut from the training part.", "Use more data or another split."
@@ -257,7 +257,7 @@ def _card(spec: TrainSpec, source: SplitSource, first: Trained, whole: Evaluatio
     card = protocol_card(
         first.split, source.splitter, source.data, spec.ks, seed=spec.seed, uses_validation=validated, refitted=refitted, notes=notes
     )
-    if validated and isinstance(source.splitter, NewItemsRule) and not first.model.reads_features:
+    if validated and isinstance(source.splitter, NewItemsRule) and not first.model.judged_on_new(first.model.params):
         card["validation"] = KNOWN_VALIDATION + (" Then the model was fitted again on all of training." if refitted else "")
     return plain(card | {"validation_users": first.n_validation})
 

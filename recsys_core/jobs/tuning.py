@@ -68,10 +68,10 @@ def prepare(workspace: Workspace, spec: TuneSpec, ctx: RunContext) -> tuple[Any,
 
     model = registry.get("model", spec.train.model)
     objectives = tuple(map(objective_of, spec.objectives))
-    spec.train.model_params()
+    params = spec.train.model_params()
     source = _source(workspace, spec.train)
     fold = next(iter(source.folds(ctx)))
-    part, validation = fold.validation(model.reads_features)
+    part, validation = fold.validation(model.judged_on_new(params))
     task = Task(model, part, validation, objectives)
     task.require()
     space = make_space(model, spec.train.params, spec.space, part.stats)
