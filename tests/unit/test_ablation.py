@@ -313,6 +313,18 @@ def test_new_items_are_judged_apart(films, toy):
     assert warm.better == "true" and not new.clear, "what others chose together says nothing of new items"
 
 
+def test_what_was_judged_on_others_is_not_taken_for_the_same(films, toy, monkeypatch):
+    """The base decides what all its variants are validated on: the same settings may be judged on known or on new items."""
+    workspace, entry = films
+    monkeypatch.setattr(toy, "judged_on_new", classmethod(lambda cls, params: params.neighbours))
+    users = []
+    for neighbours in (True, False):
+        train = {"split": "cold_items", "params": {"neighbours": neighbours}}
+        result = ablate(workspace, _spec(entry, train=train, axes={"neighbours": (True, False)}), RunContext(threads=1)).result()
+        users.append([about["label"] for about in result["where"].values()][0])
+    assert users == ["Known users, new items", "Everything held out"] and len(toy.fitted_with) == 4
+
+
 def test_wrong_wishes_are_refused_in_words(films, toy):
     workspace, entry = films
     for wrong in ({"mode": "some"}, {"seeds": 0}, {"metrics": ()}, {"k": 0}, {"nonsense": 1}, {"part": "train"}):
