@@ -255,8 +255,8 @@ class Workspace:
         return [f"{kind} '{e.name}'" for kind, e in doomed]
 
     def disk_use(self) -> dict[str, int]:
-        """Bytes by kind: {"datasets", "runs", "exports", "studies", "analyses", "jobs", "total"}."""
-        use = {kind: size_bytes(self.root / kind) for kind in (*KINDS, "jobs")}
+        """Bytes by kind: {"datasets", "runs", "exports", "studies", "analyses", "jobs", "cache", "total"}."""
+        use = {kind: size_bytes(self.root / kind) for kind in (*KINDS, "jobs", "cache")}
         return use | {"total": sum(use.values())}
 
     # ---- settings --------------------------------------------------------------------------------
