@@ -7,22 +7,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+STEP = 0.1  # what a level's output is multiplied by to begin with: it learns more slowly than what it builds on
+
+
 class Level(nn.Module):
-    """One encoder: W_out (W_a c ⊙ GELU(W_b c)) of the outputs c of all levels before it, brought to a common scale.
+    """One encoder: s ⊙ W_out (W_a c ⊙ GELU(W_b c)) of the outputs c of all levels before it, brought to a common scale.
 
     The product lets a level multiply what it reads, so a level more reaches interactions of more fields.
-    Source: gated linear units, Shazeer 2020 (https://arxiv.org/abs/2002.05202), eq. 5.
+    Source: gated linear units, Shazeer 2020 (https://arxiv.org/abs/2002.05202), eq. 5; scale s: Touvron et al. 2021
+    (https://arxiv.org/abs/2103.17239).
     Shapes: (B, before) -> (B, size). Cost: B · hidden · (2 before + size).
     """
 
     def __init__(self, before: int, hidden: int, size: int, dropout: float) -> None:
         super().__init__()
         self.norm, self.inner, self.outer = nn.LayerNorm(before), nn.Linear(before, 2 * hidden), nn.Linear(hidden, size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.scale = nn.Dropout(dropout), nn.Parameter(torch.full((size,), STEP))
 
     def forward(self, before: Tensor) -> Tensor:
         value, gate = self.inner(self.norm(before)).chunk(2, dim=1)
-        return self.outer(self.dropout(value * F.gelu(gate)))
+        return self.scale * self.outer(self.dropout(value * F.gelu(gate)))
 
 
 class Levels(nn.Module):

@@ -41,8 +41,9 @@ class Encoded(NamedTuple):
 
 
 class FeatureTower(nn.Module):
-    """[id and] fields -> gate -> sum -> levels -> fuser. The id, where there is one, is field 0.
+    """[id and] fields -> gate; the sum of the fields -> levels -> fuser, plus the id. The id, where there is one, is field 0.
 
+    The levels read features alone: an id that went through them too would let them learn single items by heart.
     there: bool (B, F): fields that are not there count nothing. n_ids = 0: no id.
     Shapes: ids int64 (B,), rows `Batch` -> `Encoded`.
     """
@@ -63,8 +64,12 @@ class FeatureTower(nn.Module):
         if self.id is not None:
             fields = torch.cat([self.id(ids)[:, None], fields], 1)  # (B, F, d)
         gates = self.gate(fields, there) if self.gate is not None else there.to(fields.dtype)
-        first = torch.einsum("bf,bfd->bd", gates, fields)
-        return Encoded(self.fuser(self.levels(first)), shares(gates.detach(), fields.detach()))
+        own = int(self.id is not None)
+        first = torch.einsum("bf,bfd->bd", gates[:, own:], fields[:, own:])
+        fused = self.fuser(self.levels(first))
+        if self.id is not None:
+            fused = fused + gates[:, :1] * fields[:, 0]
+        return Encoded(fused, shares(gates.detach(), fields.detach()))
 
 
 class HistoryPool(nn.Module):

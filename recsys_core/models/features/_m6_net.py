@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor, nn
 
@@ -28,7 +29,8 @@ class Items(NamedTuple):
 
 
 class M6Net(nn.Module):
-    """score(u, i) = U_u · V_i + b_i, U = G_u(Z_u, pooled history), V = G_i(Z_i, pooled choosers), Z = Fuser(Levels(gated fields)).
+    """score(u, i) = cos(U_u, V_i), for ratings U_u · V_i + b_i; U = G_u(Z_u, pooled history), V = G_i(Z_i, pooled choosers),
+    Z = Fuser(Levels(gated fields)).
 
     Items of a history have vectors of their own beside a linear map of their fused ones. `known` (I,): whether an item's id was
     learnt; id, derived fields, bias and choosers of others are never read.
@@ -36,24 +38,32 @@ class M6Net(nn.Module):
     """
 
     def __init__(
-        self, inputs: Inputs, n_users: int, n_items: int, shape: Shape, *, ids: bool, user_ids: bool, choosers: sparse.csr_matrix | None
+        self,
+        inputs: Inputs,
+        n_users: int,
+        n_items: int,
+        shape: Shape,
+        *,
+        ids: bool,
+        user_ids: bool = False,
+        ratings: bool = False,
+        choosers: sparse.csr_matrix | None = None,
     ) -> None:
         super().__init__()
-        size = shape.factors
+        size, self.ratings = shape.factors, ratings
         self.item_rows, self.user_rows = FieldRows(inputs.items.matrix, inputs.item_layout), FieldRows(inputs.users, inputs.user_table)
         self.register_buffer("known", torch.as_tensor(inputs.known), persistent=False)
         hidden_with_id = [True] * ids + list(inputs.item_derived)
         self.register_buffer("item_own", torch.as_tensor(hidden_with_id, dtype=torch.bool), persistent=False)
         self.item_tower = FeatureTower(n_items if ids else 0, inputs.item_layout, shape)
         self.history_id = nn.Embedding(n_items, size) if ids else None
-        self.bias = nn.Embedding(n_items, 1) if ids else None
+        self.bias = nn.Embedding(n_items, 1) if ids and ratings else None
         self.role = nn.Linear(size, size, bias=False)
         if ids:
             nn.init.normal_(self.history_id.weight, std=START)
+        nn.init.eye_(self.role.weight)  # items are found alike by their fields before anything is learnt
+        if self.bias is not None:
             nn.init.zeros_(self.bias.weight)
-            nn.init.normal_(self.role.weight, std=0.1 * size**-0.5)
-        else:
-            nn.init.eye_(self.role.weight)
         self.n_table = len(inputs.user_table.kinds)
         self.user_ids = user_ids
         has_user_fields = user_ids or len(inputs.user_layout.kinds) > 0
@@ -75,20 +85,25 @@ class M6Net(nn.Module):
         known = self.known[codes] if known is None else known & self.known[codes]
         made = self._items(codes, self.item_rows.take(codes), known, without)
         if self.choosers is None:
-            return made
+            return made._replace(vectors=self._direction(made.vectors))
         rows = self.chosen_by.take(codes)
+        rows = Ragged(rows.columns.to(codes.device), rows.offsets.to(codes.device))
         keep = known[rows.rows] if masked is None else known[rows.rows] & ~masked[rows.columns]
         left = torch.zeros_like(rows.offsets)
         torch.cumsum(torch.bincount(rows.rows[keep], minlength=len(codes)), 0, out=left[1:])
         pooled = self.chooser_pool(self.choosers.weight, Ragged(rows.columns[keep], left))
-        return made._replace(vectors=self.item_generator(made.vectors, pooled))
+        return made._replace(vectors=self._direction(self.item_generator(made.vectors, pooled)))
 
     def new_items(self, table: sparse.csr_matrix, layout: Layout) -> Tensor:
         """(n, d): vectors of items from outside, by their encoded fields."""
         rows = FieldRows(table, layout).take(torch.arange(table.shape[0]))
         nobody = torch.zeros(table.shape[0], dtype=torch.bool)
         vectors = self._items(torch.zeros(table.shape[0], dtype=torch.int64), rows, nobody, None).vectors
-        return vectors if self.choosers is None else self.item_generator(vectors, torch.zeros_like(vectors))
+        return self._direction(vectors if self.choosers is None else self.item_generator(vectors, torch.zeros_like(vectors)))
+
+    def _direction(self, vectors: Tensor) -> Tensor:
+        """Of unit length, unless ratings are to be told."""
+        return vectors if self.ratings else F.normalize(vectors.float(), dim=1)
 
     def _items(self, codes: Tensor, rows: Batch, known: Tensor, without: int | None) -> Items:
         there = known[:, None] | ~self.item_own
@@ -118,7 +133,7 @@ class M6Net(nn.Module):
         whose id counts. without: int64 (B,), a field of the tower left out in each row, -1: none."""
         pooled = self.pool(roles, history, amounts)
         if self.user_tower is None:
-            return self.everyone + self.user_generator(torch.zeros_like(pooled), pooled), None
+            return self._direction(self.everyone + self.user_generator(torch.zeros_like(pooled), pooled)), None
         at = codes.clamp(min=0)
         rows = self.user_rows.take(at)
         rows = rows._replace(numbers=torch.cat([rows.numbers, derived], 1))
@@ -131,7 +146,8 @@ class M6Net(nn.Module):
         if without is not None:
             there = there & (torch.arange(there.shape[1], device=there.device) != without[:, None])
         fused, shares = self.user_tower(at, rows, there)
-        return self.everyone + self.user_generator(fused, pooled), shares
+        fused = fused * (history.lengths + 1).to(fused.dtype).rsqrt()[:, None]  # counts as one more item of the history
+        return self._direction(self.everyone + self.user_generator(fused, pooled)), shares
 
 
 def rating_offset(history: Ragged, amounts: Tensor) -> Tensor:

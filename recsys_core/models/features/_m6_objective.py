@@ -21,7 +21,7 @@ class Objective:
     """loss(index, step) of a batch of users. Item ids are hidden at random, once a step for all rows, and with them all that is known
     of an item by its interactions; the columns of the user table are hidden for a share of the users."""
 
-    HIDDEN_TABLES = 0.2
+    HIDDEN_TABLES = 0.9
 
     def __init__(self, network: M6Net, inputs: Inputs, data: Dataset, params: Any, device: torch.device | str) -> None:
         self.network, self.inputs, self.params, self.device = network, inputs, params, device
@@ -65,7 +65,7 @@ class Objective:
             rated = (vectors[now.of] * items.vectors[place]).sum(1) + items.biases[place] + rating_offset(history, amounts)[now.of]
             error = rated - (self.pairs.values[now.targets] - self.mean) / self.spread
             return torch.dot(weight, error.square())
-        scores = (vectors @ items.vectors[:n_compared].T).float() + items.biases[:n_compared]
+        scores = (vectors @ items.vectors[:n_compared].T).float() / self.params.temperature
         expected = torch.zeros(n_compared, device=self.device)
         if times is None:
             times = torch.ones(n_compared, device=self.device)

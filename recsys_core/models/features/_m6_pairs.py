@@ -40,7 +40,8 @@ class Pairs:
         last = np.full(len(wanted), -1, np.int64)
         at = np.searchsorted(wanted, keys).clip(max=len(wanted) - 1)
         of_pair = wanted[at] == keys
-        last[at[of_pair]] = np.flatnonzero(of_pair)  # a later one overwrites
+        counted = of_pair & (ratings | (data.threshold is None) | (self.whole.values >= (data.threshold or 0)))
+        last[at[counted]] = np.flatnonzero(counted)  # a later one overwrites
         order = np.argsort(last, kind="stable")
         number = np.empty(len(wanted), np.int64)
         number[order] = np.arange(len(wanted))

@@ -11,13 +11,13 @@ from ..deep._training import TrainingParams, averaging_param, learning_rate_para
 class M6Params(TrainingParams):
     learning_rate: float = learning_rate_param(0.003, 3e-4, 3e-2)
     averaging: float = averaging_param(0.99)
-    levels: int = param(
-        1,
+    levels: int | Literal["auto"] = param(
+        "auto",
         ge=0,
         le=4,
         label="Levels",
         help="How many levels of encoders read the features, each reading what all before it made: more levels let more features act "
-        "together. 0 = their plain sum.",
+        "together. 0 = their plain sum. Automatic: 0 below 20,000 users, where levels learn single items by heart, else 1.",
         tune=(0, 4, "linear"),
     )
     fuser: Literal["concat", "gated_sum", "attention", "bilinear"] = param(
@@ -101,6 +101,14 @@ class M6Params(TrainingParams):
         help="users: an item is told by the users who chose it, too; those whose choices are being guessed are left out.",
         advanced=True,
     )
+    temperature: float | Literal["auto"] = param(
+        "auto",
+        gt=0,
+        le=10,
+        label="Temperature",
+        help="The lower, the more the wrong items that are closest count. Automatic: by the number of items, 0.2 for some thousand.",
+        tune=(0.05, 0.4, "log"),
+    )
     hidden: float = param(
         0.7,
         gt=0,
@@ -118,7 +126,7 @@ class M6Params(TrainingParams):
         tune=(0.0, 0.6, "linear"),
     )
     id_dropout: float = param(
-        0.2,
+        0.3,
         ge=0,
         lt=1,
         label="Ids hidden while learning",

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
+from ...data.features import KINDS
 from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...errors import Unsupported
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 ITEM_BLOCK = 2**15  # items encoded at once when all are
 WHOLE_CATALOGUE = 20_000  # items up to which every step compares with all
+LEVELS_FROM_USERS = 20_000  # with fewer, more levels have too little to learn from
 MOST_CHOOSERS = 100  # users of an item that are looked at
 
 
@@ -41,7 +43,7 @@ class M6Rec(DeepRecommender):
     catalogue at once; a step hides a part of each history and finds it from the rest, as in `two_tower`.
     New items: id, high-level features and bias of an item that training knows nothing of are not read, and while learning
     those of a random share of the items are hidden too. Items from outside: `new_item_vectors(table)`.
-    Shapes: item_vectors (I, factors), user_vectors (B, factors), float32; score = product + bias.
+    Shapes: item_vectors (I, factors), user_vectors (B, factors), float32, of unit length: scores are cosines (ratings: product + bias).
     Cost: a pass is about users / batch × items met in a step × (fields × factors + levels² × factors × width + batch × factors).
     """
 
@@ -64,9 +66,16 @@ class M6Rec(DeepRecommender):
     left_out_at_most: ClassVar[int] = 200
 
     @classmethod
+    def unread_kinds(cls, params: Params) -> tuple[str, ...]:
+        return tuple(KINDS) if not params.features else () if params.text else ("text",)
+
+    @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
         return {
+            "levels": 0 if stats.n_users < LEVELS_FROM_USERS else 1,
             "factors": int(np.clip(16 * round(np.sqrt(stats.n_users) / 4), 16, 128)),
+            # Cosines span 2 / temperature on the log scale, which must hold the odds of one item against all.
+            "temperature": round(1.5 / np.log(max(10, stats.n_items)), 3),
             "batch_size": int(np.clip(2 ** np.round(np.log2(max(1, stats.n_users) / 10)), 8, 512)),
             "extra_items": stats.n_items if stats.n_items <= WHOLE_CATALOGUE else 2048,
         }
@@ -112,7 +121,7 @@ class M6Rec(DeepRecommender):
             pairs = self.fitted.matrix("seen" if p.loss == "mse" else "binary").tocoo()
             chosen = choosers_of(pairs.row, pairs.col, n_users, n_items, MOST_CHOOSERS)
         self.lazy_tables = ("item_tower.id", "history_id") if p.ids else ()
-        return M6Net(self.inputs, n_users, n_items, shape, ids=p.ids, user_ids=p.user_ids, choosers=chosen)
+        return M6Net(self.inputs, n_users, n_items, shape, ids=p.ids, user_ids=p.user_ids, ratings=p.loss == "mse", choosers=chosen)
 
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
         from ._m6_objective import objective
