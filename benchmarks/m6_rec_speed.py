@@ -64,12 +64,8 @@ def main() -> None:
     total = time.process_time() - start[0], time.perf_counter() - start[1]
     fields = len(model.inputs.items.fields) + len(model.inputs.user_fields)
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    print(
-        f"{len(data):,} interactions, {fields} fields, {options.levels} levels, {options.threads} threads, {options.passes} passes with all before:"
-    )
-    print(
-        f"{total[0]:.1f} CPU s, {total[1]:.1f} s; a pass at most {total[0] / options.passes:.1f} CPU s, {total[1] / options.passes:.1f} s"
-    )
+    print(f"{len(data):,} interactions, {fields} fields, {options.levels} levels, {options.threads} threads:")
+    print(print(f"reading the tables and {options.passes} passes: {total[0]:.1f} CPU s, {total[1]:.1f} s"))
     print(f"peak beyond the data {peak / 2**20:,.0f} MiB; cost() says {model.cost(data.stats).memory_bytes / 2**20:,.0f} MiB")
 
 

@@ -93,13 +93,13 @@ class M6Rec(DeepRecommender):
         weights = (
             4 * stats.n_items * p.factors * (2 * p.ids + (p.item_history == "users") + 3) + 16 * stats.n_users * p.factors * p.user_ids
         )
-        memory = 4 * weights + 4 * met * inside + 24 * p.batch_size * met + 12 * stats.n_items * fields * 4 + 100 * p.batch_size * length
+        memory = 4 * weights + 4 * met * inside + 48 * p.batch_size * met + 12 * stats.n_items * fields * 4 + 100 * p.batch_size * length
         steps = stats.n_users / p.batch_size
         work = met * (fields * p.factors + p.levels * (p.levels + 2) * p.factors * p.width) + p.batch_size * met * p.factors
         passes = p.epochs * (0.6 if p.patience else 1)
-        a_pass = 2e-6 * stats.n_interactions + 0.005 * steps + 1.6e-10 * steps * work
+        a_pass = 1.2e-5 * stats.n_interactions + 0.005 * steps + 5e-10 * steps * work
         note = "passes × users / batch × items met in a step × fields and levels"
-        return Cost(int(memory + 80 * stats.n_interactions + block_bytes(stats)), 2 + passes * a_pass, note)
+        return Cost(int(1.2 * memory + 80 * stats.n_interactions + block_bytes(stats)), 2 + passes * a_pass, note)
 
     # ---- learning --------------------------------------------------------------------------------
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
