@@ -65,7 +65,7 @@ def main() -> None:
     fields = len(model.inputs.items.fields) + len(model.inputs.user_fields)
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     print(f"{len(data):,} interactions, {fields} fields, {options.levels} levels, {options.threads} threads:")
-    print(print(f"reading the tables and {options.passes} passes: {total[0]:.1f} CPU s, {total[1]:.1f} s"))
+    print(f"reading the tables and {options.passes} passes: {total[0]:.1f} CPU s, {total[1]:.1f} s")
     print(f"peak beyond the data {peak / 2**20:,.0f} MiB; cost() says {model.cost(data.stats).memory_bytes / 2**20:,.0f} MiB")
 
 
