@@ -192,11 +192,12 @@ def curve_of(group: Group, run: Any, key: str) -> pd.DataFrame:
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _lorenz(folder: str, run_id: str, n_items: int, k: int) -> tuple[pd.DataFrame, float]:
-    return lorenz(exposure(_topk(folder, run_id), n_items, k))
+    shown, among = exposure(_topk(folder, run_id), n_items, k), _run(folder, run_id).holdout().candidates
+    return lorenz(shown if among is None else shown[among])
 
 
 def exposure_curve(group: Group, run: Any, k: int) -> tuple[pd.DataFrame, float]:
-    """(Lorenz curve of how often items are shown, its Gini)."""
+    """(Lorenz curve of how often the items are shown that lists are made of, its Gini)."""
     return _lorenz(str(state.root()), run.id, judged(group)[0].n_items, k)
 
 

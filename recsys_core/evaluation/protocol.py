@@ -12,6 +12,9 @@ from ..data.dataset import Dataset
 from ..splitting import Split, Splitter
 
 TIES = "Items with equal scores are ordered by item code."
+AMONG_CANDIDATES = (
+    "Catalogue coverage, exposure Gini, AUC and serendipity are taken over the items lists are made of, not the whole catalogue."
+)
 FAIR_TIES = "Items with equal scores are ordered by chance, in another order for every user."
 
 
@@ -50,7 +53,7 @@ def protocol_card(
         "definitions": {key: metric.formula for key, metric in registry.all_of("metric").items()},
         "intervals": "95 % bootstrap over users; two runs are compared on the same users.",
         "ties": TIES if split.test.candidates is None else FAIR_TIES,
-        "notes": [*split.notes, *notes],
+        "notes": [*split.notes, *([] if split.test.candidates is None else [AMONG_CANDIDATES]), *notes],
     }
 
 

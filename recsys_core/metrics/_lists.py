@@ -33,6 +33,18 @@ class Lists:
         return len(self.users)
 
     @cached_property
+    def eligible(self) -> np.ndarray | None:
+        """bool (I,): the items lists are made of; None where that is the whole catalogue."""
+        if self.holdout.candidates is None:
+            return None
+        return np.bincount(self.holdout.candidates, minlength=self.catalog.n_items) > 0
+
+    @property
+    def n_eligible(self) -> int:
+        """How many items lists are made of."""
+        return self.catalog.n_items if self.eligible is None else int(self.eligible.sum())
+
+    @cached_property
     def hits_to(self) -> np.ndarray:
         """int32 (B, K): hits among the first p + 1 of the list."""
         return np.cumsum(self.hits, axis=1, dtype=np.int32)
@@ -59,6 +71,15 @@ class Lists:
         return source[self.users]
 
     @cached_property
+    def barred(self) -> sparse.csr_matrix:
+        """csr (B, I): what each user had of the items lists are made of."""
+        if self.eligible is None:
+            return self.seen
+        barred = sparse.csr_matrix(self.seen.multiply(self.eligible.astype(np.float32)[None, :]))
+        barred.eliminate_zeros()
+        return barred
+
+    @cached_property
     def taste(self) -> sparse.csr_matrix:
         """csr (B, G), rows summing to 1 (or empty): the categories of what each user liked before; of all they had where
         they liked none of it."""
@@ -76,12 +97,13 @@ class Lists:
 
     @cached_property
     def hit_popular_place(self) -> np.ndarray:
-        """int32 (B, K): for hits, the item's place (from 0) among the user's unseen items by popularity; else 0."""
+        """int32 (B, K): for hits, the item's place (from 0) by popularity among the items the user's list is made of; else 0."""
         row, column = np.nonzero(self.hits)
-        rank = self.catalog.popularity_rank
-        n = self.catalog.n_items
-        seen_row = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.seen.indptr))
-        seen_keys = np.sort(seen_row * n + rank[self.seen.indices])
+        rank, n = self.catalog.popularity_rank, self.catalog.n_items
+        if self.eligible is not None:
+            rank = (np.cumsum(self.eligible[self.catalog.by_popularity]) - 1)[rank]
+        seen_row = np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.barred.indptr))
+        seen_keys = np.sort(seen_row * n + rank[self.barred.indices])
         own = rank[self.items[row, column]]
         above = np.searchsorted(seen_keys, row * n + own) - np.searchsorted(seen_keys, row * n)
         out = np.zeros(self.hits.shape, dtype=np.int32)
@@ -89,9 +111,10 @@ class Lists:
         return out
 
     def exposure(self, k: int) -> np.ndarray:
-        """int64 (I,): in how many of the lists, cut at k, each item is."""
+        """int64 (n_eligible,): in how many of the lists, cut at k, each of the items is that lists are made of."""
         cut = self.items[:, :k]
-        return np.bincount(cut[cut >= 0], minlength=self.catalog.n_items)
+        shown = np.bincount(cut[cut >= 0], minlength=self.catalog.n_items)
+        return shown if self.eligible is None else shown[self.eligible]
 
     def mean_over_items(self, values: np.ndarray, k: int) -> np.ndarray:
         """float (B,): mean of values (I,) over the first k of every list; NaN for an empty list."""

@@ -25,8 +25,8 @@ class AUC(ListMetric):
     formula = "(Σ over hits (N − wrong items above) + missed · (N − wrong items listed) / 2) / (relevant · N), N = wrong candidates"
 
     def per_list(self, lists: Lists, k: int) -> np.ndarray:
-        n_seen = np.diff(lists.seen.indptr)
-        n_wrong = lists.catalog.n_items - n_seen - lists.n_relevant
+        n_seen = np.diff(lists.barred.indptr)
+        n_wrong = lists.n_eligible - n_seen - lists.n_relevant
         wrong_to = lists.length_to - lists.hits_to
         hits = lists.hits_to[:, k - 1]
         wrong_above = (lists.hits[:, :k] * wrong_to[:, :k]).sum(axis=1)

@@ -9,7 +9,7 @@ from ._lists import Lists
 
 
 class Coverage(SetMetric):
-    """Share of the catalogue that is in at least one list."""
+    """Share of the catalogue, or of the items lists are made of where they are fewer, that is in at least one list."""
 
     key = "coverage"
     label = "Catalogue coverage"
@@ -18,4 +18,4 @@ class Coverage(SetMetric):
     kind = "beyond"
 
     def of_all(self, lists: Lists, k: int) -> float:
-        return np.count_nonzero(lists.exposure(k)) / lists.catalog.n_items if lists.catalog.n_items else float("nan")
+        return np.count_nonzero(lists.exposure(k)) / lists.n_eligible if lists.n_eligible else float("nan")

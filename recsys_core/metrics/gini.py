@@ -18,7 +18,7 @@ def gini(counts: np.ndarray) -> float:
 
 
 class Gini(SetMetric):
-    """Inequality of how often items are shown, over the whole catalogue, items never shown included."""
+    """Inequality of how often items are shown, over all items lists are made of, those never shown included."""
 
     key = "gini"
     label = "Exposure Gini"

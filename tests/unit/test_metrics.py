@@ -294,3 +294,21 @@ def test_large_samples_use_the_normal_limit_which_agrees():
     low, high = mean_intervals(sample)
     draws = np.nanquantile(bootstrap_means(sample, n=400), [0.025, 0.975], axis=0)
     assert np.allclose([low, high], draws, atol=4e-4)
+
+
+# ---- lists made of some of the items -------------------------------------------------------------
+def test_figures_of_lists_made_of_some_items_are_over_those():
+    """Items 3, 4, 5 alone are listed: the same as in a catalogue that has no others."""
+    few = Holdout(data([(0, 3), (1, 4), (2, 5)]), candidates=np.array([3, 4, 5], np.int32))
+    top = lists([[3, 4], [4, 3], [3, 4]])
+    assert overall("coverage", top, few, k=2) == pytest.approx(2 / 3)
+    assert overall("gini", top, few, k=2) == pytest.approx(gini(np.array([3, 3, 0])))
+    assert overall("entropy", top, few, k=2) == pytest.approx(1.0)
+    assert values("auc", top, few, k=2) == [1, 1, 0]  # two wrong ones each; of the last user's both stand above the right one
+
+
+def test_what_is_popular_among_some_items_is_told_by_those_alone():
+    """Of items 1, 3, 4 user 0 had the popular 1, so that 3 comes first; user 2 had not. Among all items 3 is the second of both."""
+    truth, top = data([(0, 3), (2, 3)]), lists([[3], [3]], users=[0, 2])
+    assert values("serendipity", top, Holdout(truth), k=1) == [1, 1]
+    assert values("serendipity", top, Holdout(truth, candidates=np.array([1, 3, 4], np.int32)), k=1) == [0, 1]

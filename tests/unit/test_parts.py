@@ -70,6 +70,9 @@ def test_every_part_has_the_figures_one_would_work_out_from_its_holdout(workspac
     deep = ensure_candidates(workspace, run, 40, ONE)
     assert set(np.unique(deep.items[deep.items >= 0])) <= set(test.candidates.tolist())
     assert "new items of the catalogue's 60" in card_facts(run.card())["Candidates"] and "by chance" in run.card()["ties"]
+    assert any("over the items lists are made of" in note for note in run.card()["notes"])
+    shown = len(np.unique(top.items[:, :10][top.items[:, :10] >= 0]))
+    assert run.overall["coverage@10"] == pytest.approx(shown / len(test.candidates))
     with pytest.raises(NotFound, match="has no part 'nothing'"):
         run.holdout("nothing")
 
