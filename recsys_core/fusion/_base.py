@@ -20,7 +20,7 @@ from ..data.holdout import Holdout
 from ..errors import Unsupported
 from ..models._base import Cost, Explanation, Recommender
 from ..models._card import block_bytes
-from ..models._masking import allowed_mask
+from ..models._masking import allowed_mask, fair_order
 from ._normalise import finite, normalise
 from ._parts import RUN, FusionParams, check_parts, load_part, new_part
 
@@ -175,6 +175,13 @@ class FusedModel(Recommender):
             given = histories.take(np.arange(rows.start, rows.stop))
             raw = self._raw(given, None if some.cold else some.users[rows])
             yield rows, given, _hidden(given.matrix(self.fitted.n_items), allowed), some.relevant[rows], raw
+
+    def _order(self, validation: Holdout, rows: slice) -> np.ndarray | None:
+        """int32 (b, C): the candidates of held-out users in orders of chance, as their lists break ties; None where all items are.
+
+        By code, a part that gives all new items one score would look better than chance, and be trusted for it."""
+        allowed = allowed_mask(validation.candidates, self.fitted.n_items)
+        return None if allowed is None else fair_order(allowed, np.arange(rows.start, rows.stop))
 
     # ---- scoring ---------------------------------------------------------------------------------
     def _raw(self, histories: Histories, users: np.ndarray | None) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from ..metrics._quick import ndcg_at
 
 LANDMARKS = 1_000  # items that all are compared with by the kernel
 STRENGTHS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of the penalty, tried where none is given
+NETWORK_STRENGTHS = (0.1, 0.3, 1.0)  # a network is slow to fit, and these bracket what was best on every data set tried
 FOLDS, SAMPLE, K = 5, 600, 20  # groups of warm items left out in turn; users and list length they are judged by
 STEPS = 300  # of the network
 

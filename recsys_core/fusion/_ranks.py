@@ -8,6 +8,7 @@ from scipy.stats import rankdata
 
 from ..data.topk import top_k
 from ..metrics._lists import discounts, hit_matrix
+from ..models._masking import codes_at
 from ._normalise import normalise
 
 
@@ -43,8 +44,11 @@ def mean_minmax(scores: list[np.ndarray], ignore: np.ndarray) -> np.ndarray:
     return total / len(scores)
 
 
-def ndcg_rows(scores: np.ndarray, seen: np.ndarray, relevant: sparse.csr_matrix, k: int) -> np.ndarray:
-    """float64 (B,): NDCG@k of the list of every row; 0 where nothing is relevant."""
-    items, _ = top_k(np.where(seen, -np.inf, np.asarray(scores, dtype=np.float32)), k)
+def ndcg_rows(scores: np.ndarray, seen: np.ndarray, relevant: sparse.csr_matrix, k: int, order: np.ndarray | None = None) -> np.ndarray:
+    """float64 (B,): NDCG@k of the list of every row; 0 where nothing is relevant. order: codes (B, C) of the only candidates there
+    are; who comes first in it goes before those with equal scores."""
+    open_ = np.where(seen, -np.inf, np.asarray(scores, dtype=np.float32))
+    items, _ = top_k(open_ if order is None else np.take_along_axis(open_, order, axis=1), k)
+    items = items if order is None else codes_at(order, items)
     ideal = np.concatenate([[np.inf], np.cumsum(discounts(k))])
     return (hit_matrix(items, relevant) @ discounts(k)) / ideal[np.minimum(np.diff(relevant.indptr), k)]

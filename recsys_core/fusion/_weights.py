@@ -10,6 +10,7 @@ from scipy import sparse
 from ..context import RunContext
 from ..data.topk import top_k
 from ..metrics._lists import discounts
+from ..models._masking import codes_at
 from ._candidates import union_of_tops
 
 KEEP_BEST = 8  # the learnt weights are the mean of the best few: one winner would be picked by luck
@@ -54,18 +55,28 @@ class Candidates:
         )
 
 
-def collect(part_scores: list[np.ndarray], seen: sparse.csr_matrix, relevant: sparse.csr_matrix, k: int, depth: int) -> Candidates:
+def collect(
+    part_scores: list[np.ndarray],
+    seen: sparse.csr_matrix,
+    relevant: sparse.csr_matrix,
+    k: int,
+    depth: int,
+    order: np.ndarray | None = None,
+) -> Candidates:
     """The union of the parts' top `depth` unseen items per user, for one block of users.
 
-    part_scores: P arrays (V, I), normalised. Memory: some copies of V × I, so V is a block; what is kept is V × depth × P.
+    part_scores: P arrays (V, I), normalised. order: codes (V, C) of the only candidates there are; who comes first in it goes before
+    those with equal scores. Memory: some copies of V × I, so V is a block; what is kept is V × depth × P.
     """
-    hidden = seen.toarray().astype(bool)
-    items = union_of_tops(part_scores, hidden, depth)  # ascending codes, so that ties go to the lower code as everywhere else
+    hidden, truth = seen.toarray().astype(bool), relevant.toarray().astype(bool)
+    if order is not None:
+        part_scores = [np.take_along_axis(scores, order, axis=1) for scores in part_scores]
+        hidden, truth = np.take_along_axis(hidden, order, axis=1), np.take_along_axis(truth, order, axis=1)
+    items = union_of_tops(part_scores, hidden, depth)  # ascending, so that ties go to the lower code (or the earlier) as everywhere else
     at = np.maximum(items, 0)
-    truth = relevant.toarray().astype(bool)
     sizes = np.minimum(truth.sum(axis=1), k)
     return Candidates(
-        items=items,
+        items=items if order is None else codes_at(order, items),
         scores=np.stack([np.take_along_axis(scores, at, axis=1) for scores in part_scores]),
         hits=np.take_along_axis(truth, at, axis=1) & (items >= 0),
         ideal=np.maximum(np.cumsum(discounts(k))[np.maximum(sizes, 1) - 1], 1e-9),

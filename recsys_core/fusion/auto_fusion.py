@@ -227,10 +227,10 @@ class AutoFusion(LinearFusion):
 
     def _candidates(self, ctx: RunContext) -> Candidates:
         blocks = []
-        for _, given, hidden, relevant, raw in self._held_out_blocks(self._judges, ctx):
+        for rows, given, hidden, relevant, raw in self._held_out_blocks(self._judges, ctx):
             ignore = given.matrix(self.fitted.n_items).toarray().astype(bool)
             scaled = [normalise(scores, self.params.normalization, ignore) for scores in raw]
-            blocks.append(collect(scaled, hidden, relevant, k=LEARN_K, depth=DEPTH))
+            blocks.append(collect(scaled, hidden, relevant, LEARN_K, DEPTH, self._order(self._judges, rows)))
         return Candidates.joined(blocks)
 
     def _keep(self, choice: Choice) -> None:

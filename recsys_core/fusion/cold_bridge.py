@@ -20,6 +20,7 @@ from ._base import FusedModel
 from ._bridge import (
     FOLDS,
     LANDMARKS,
+    NETWORK_STRENGTHS,
     SAMPLE,
     STRENGTHS,
     Bridge,
@@ -45,7 +46,8 @@ class BridgeParams(FusionParams):
     method: Literal["ridge", "kernel", "network"] = param(
         "ridge",
         label="Way from columns to scores",
-        help="Ridge: a weighted sum of the columns. Kernel: items alike in all columns at once. Network: a small neural network.",
+        help="Ridge: a weighted sum of the columns. Kernel: items alike in all columns at once. Network: a small neural network, "
+        "worth a try on large catalogues.",
     )
     regularization: float | Literal["auto"] = param(
         "auto",
@@ -125,8 +127,10 @@ class ColdBridge(FusedModel):
     def cost(self, stats: DatasetStats) -> Cost:
         plain, width = super().cost(stats), min(LANDMARKS if self.params.method == "kernel" else 300, stats.n_items)
         memory = 8 * stats.n_items * (2 * max(width, WIDEST) + 200) + FOLDS * 4 * min(SAMPLE, stats.n_users) * stats.n_items
-        tried = len(STRENGTHS) * FOLDS if self.params.regularization == "auto" else 1
-        seconds = 2e-10 * stats.n_items * width**2 * tried + 1e-8 * min(SAMPLE, stats.n_users) * stats.n_items * FOLDS
+        network = self.params.method == "network"
+        tried = len(NETWORK_STRENGTHS if network else STRENGTHS) * FOLDS if self.params.regularization == "auto" else 1
+        of_one = 1.5e-6 * stats.n_items * (width + self.params.factors) if network else 2e-10 * stats.n_items * width**2
+        seconds = of_one * tried + 1e-8 * min(SAMPLE, stats.n_users) * stats.n_items * FOLDS
         return replace(plain, memory_bytes=plain.memory_bytes + memory, seconds=plain.seconds + 0.5 + seconds)
 
     @classmethod
@@ -176,7 +180,8 @@ class ColdBridge(FusedModel):
 
         if self.params.regularization == "auto":
             trial = Trial(self._of_histories, data.histories(users), data.n_items, data.threshold, warm, ctx).prepare()
-            tried = {strength: trial.quality(lambda *a, s=strength: build(*a, s)) for strength in STRENGTHS}
+            strengths = NETWORK_STRENGTHS if chosen.method == "network" else STRENGTHS
+            tried = {strength: trial.quality(lambda *a, s=strength: build(*a, s)) for strength in strengths}
             self.resolved = self.resolved.with_(regularization=strongest_as_good(tried))
         own = self._raw(data.histories(users), users)[0]
         bridge = build(warm, new, own[:, warm], self.resolved.regularization)

@@ -86,10 +86,11 @@ class Switching(FusedModel):
 
     def _learn(self, validation: Holdout, ctx: RunContext) -> dict[str, Any]:
         sizes, quality = [], []
-        for _, given, unlisted, relevant, raw in self._held_out_blocks(validation, ctx, 4 * LEARN_USERS):
+        for rows, given, unlisted, relevant, raw in self._held_out_blocks(validation, ctx, 4 * LEARN_USERS):
             hidden = unlisted.toarray().astype(bool)
             sizes.append(_items(given, self.fitted.n_items))
-            quality.append(np.stack([ndcg_rows(scores, hidden, relevant, LEARN_K) for scores in raw], axis=1))
+            order = self._order(validation, rows)
+            quality.append(np.stack([ndcg_rows(scores, hidden, relevant, LEARN_K, order) for scores in raw], axis=1))
         found = choose(np.concatenate(sizes), np.concatenate(quality), self.params.segments, self.params.shrinkage)
         best = self.part_labels()[found.pop("best")]
         told = "; ".join(f"{s['part']} serves users with {s['label']}" for s in self._segments(found["limits"], found["serves"]))

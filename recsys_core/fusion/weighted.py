@@ -70,10 +70,10 @@ class Weighted(LinearFusion):
 
     def _learn(self, validation: Holdout, ctx: RunContext) -> dict[str, Any]:
         blocks, n_users = [], 0
-        for _, given, hidden, relevant, raw in self._held_out_blocks(validation, ctx):
+        for rows, given, hidden, relevant, raw in self._held_out_blocks(validation, ctx):
             ignore = given.matrix(self.fitted.n_items).toarray().astype(bool)  # as in serving, whatever the candidates are
             scaled = [normalise(scores, self.params.normalization, ignore) for scores in raw]
-            blocks.append(collect(scaled, hidden, relevant, k=LEARN_K, depth=LEARN_DEPTH))
+            blocks.append(collect(scaled, hidden, relevant, LEARN_K, LEARN_DEPTH, self._order(validation, rows)))
             n_users += len(given)
         weights, reached = search(Candidates.joined(blocks), ctx)
         shares = ", ".join(f"{part.label} {weight:.0%}" for part, weight in zip(self.parts, weights, strict=True))
