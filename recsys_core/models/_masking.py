@@ -52,11 +52,22 @@ def top_k_fair(scores: np.ndarray, k: int, allowed: np.ndarray, users: np.ndarra
     follow, often popularity, and look better than chance. Here the allowed items stand in one shuffled circle, and every user's
     order begins elsewhere in it: the same for the same user, whoever is asked for beside.
     """
-    codes = np.random.default_rng(len(allowed)).permutation(np.flatnonzero(allowed)).astype(np.int32)
-    if not len(codes) or not len(scores):
+    items = fair_order(allowed, users)
+    if not items.size:
         return top_k(scores[:, :0], k)
-    start = (users.astype(np.uint64) + 1) * np.uint64(2654435761) % np.uint64(2**32) % np.uint64(len(codes))
-    column = (np.arange(len(codes), dtype=np.int64) + start.astype(np.int64)[:, None]) % len(codes)
-    items = codes[column]
     at, best = top_k(np.take_along_axis(scores, items, axis=1), k)
-    return np.where(at >= 0, np.take_along_axis(items, np.maximum(at, 0), axis=1), -1).astype(np.int32), best
+    return codes_at(items, at), best
+
+
+def fair_order(allowed: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """int32 (B, C): the codes of the allowed items, for every user in another order of chance."""
+    codes = np.random.default_rng(len(allowed)).permutation(np.flatnonzero(allowed)).astype(np.int32)
+    if not len(codes):
+        return np.empty((len(users), 0), dtype=np.int32)
+    start = (np.asarray(users).astype(np.uint64) + 1) * np.uint64(2654435761) % np.uint64(2**32) % np.uint64(len(codes))
+    return codes[(np.arange(len(codes), dtype=np.int64) + start.astype(np.int64)[:, None]) % len(codes)]
+
+
+def codes_at(order: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """int32 (B, k): the codes that stand at places `at` (-1: nothing) of the rows of `order`."""
+    return np.where(at >= 0, np.take_along_axis(order, np.maximum(at, 0), axis=1), -1).astype(np.int32)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from recsys_core import registry
 from recsys_core.context import RunContext
@@ -15,11 +16,14 @@ from recsys_core.data.holdout import Holdout
 from recsys_core.errors import BadInput, NotFound
 from recsys_core.evaluation.protocol import card_facts
 from recsys_core.evaluation.robustness import damage
+from recsys_core.fusion._ranks import ndcg_rows
+from recsys_core.fusion._weights import collect
 from recsys_core.jobs import TrainSpec
 from recsys_core.jobs.candidates import ensure_candidates
 from recsys_core.jobs.training import train_in_workspace
 from recsys_core.metrics import Catalog, evaluate
-from recsys_core.models._masking import top_k_fair
+from recsys_core.metrics._lists import discounts
+from recsys_core.models._masking import fair_order, top_k_fair
 from recsys_core.store import Workspace
 from recsys_core.store.export import ExportRequest, preview
 
@@ -165,3 +169,18 @@ def test_lists_of_new_items_only_can_be_exported(workspace):
     assert set(found.frame["item"].astype(str)) <= names and len(found.frame) == 15 and any("nobody choose" in n for n in found.notes)
     with pytest.raises(BadInput, match="none of the items allowed is new"):
         preview(run_of(workspace, "popular", "random"), ExportRequest.make(k=5, new_items_only=True))
+
+
+def test_a_fusion_does_not_trust_a_part_for_the_order_of_the_codes():
+    """Low codes are popular: a part that knows nothing of new items would look good by code, and get weight for it."""
+    order = fair_order(np.arange(40) >= 10, np.arange(300))
+    assert order.shape == (300, 30) and np.array_equal(np.sort(order, axis=1), np.tile(np.arange(10, 40), (300, 1)))
+    wanted = sparse.csr_matrix((np.arange(40) == 10).astype(np.float32)[None, :].repeat(300, 0))  # all want the lowest code
+    nothing, seen = np.zeros((300, 40), np.float32), np.tile(np.arange(40) < 10, (300, 1))
+    chance = discounts(5).sum() / 30
+    assert ndcg_rows(nothing, seen, wanted, 5).mean() == 1, "by code"
+    assert ndcg_rows(nothing, seen, wanted, 5, order).mean() == pytest.approx(chance, abs=0.06)
+    knows = np.where(wanted.toarray() > 0, 1, 0).astype(np.float32)
+    found = collect([nothing, knows], sparse.csr_matrix(seen.astype(np.float32)), wanted, 5, 30, order)
+    assert found.ndcg(np.array([1.0, 0.0])) == pytest.approx(chance, abs=0.06) and found.ndcg(np.array([0.0, 1.0])) == 1
+    assert found.hits.sum() == 300 and (found.items[found.hits] == 10).all()
