@@ -84,7 +84,8 @@ def _features() -> list[str]:
     derived = [[f"`{c.key}`", c.label, c.side, c.help, ", ".join(sorted(c.needs)), _yes(c.default)] for c in found]
     encoders = [[f"`{key}`", cls.label, cls.summary] for key, cls in registry.all_of("text_encoder").items()]
     return [
-        "## Features",
+        '<a id="columns"></a>',
+        "## Columns and what is made of them",
         "### Kinds of columns",
         _table(["Key", "Kind", "What becomes of it"], kinds),
         "### High-level features",
@@ -135,7 +136,8 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def main() -> None:
     PAGE.write_text(page(), encoding="utf-8")
-    counts = ", ".join(f"{len(registry.keys(kind))} {kind}s" for kind in registry.KINDS)
+    names = {"derived": "high-level feature", "text_encoder": "text encoder"}
+    counts = ", ".join(f"{len(registry.keys(kind))} {names.get(kind, kind)}s" for kind in registry.KINDS)
     print(f"{PAGE.name}: {counts}")
 
 
