@@ -54,12 +54,19 @@ def feature_set(entry: DatasetEntry, features: str) -> FeatureSet:
 
 
 def with_features(entry: DatasetEntry, data: Dataset, features: str) -> Dataset:
-    """The dataset with a feature set, and with the vectors of its vector files as columns of the tables."""
+    """The dataset, or a part of it on id maps that may go on, with a feature set, and with the vectors of its vector files as columns
+    of the tables. Raises NotFound: the set or its vectors are not there any more."""
     chosen = feature_set(entry, features)
     if not chosen.id:
         return data
     tables = {side: with_vectors(entry, getattr(data, f"{side}_table"), side, chosen) for side in SIDES}
+    tables = {side: _rows(table, data.n_items if side == "item" else data.n_users) for side, table in tables.items()}
     return replace(data, features=chosen, user_table=tables["user"], item_table=tables["item"])
+
+
+def _rows(table: pd.DataFrame | None, n: int) -> pd.DataFrame | None:
+    """With empty rows for ids that came after those of the dataset."""
+    return table if table is None or len(table) == n else table.reindex(range(n))
 
 
 def columns(entry: DatasetEntry, side: str, chosen: FeatureSet) -> list[str]:

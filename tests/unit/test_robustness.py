@@ -1,5 +1,7 @@
 """Worse training data: what is added and taken away, by count; an attack that pushes; what is left, measured as by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from recsys_core import registry
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import Dataset, from_frame
+from recsys_core.data.features import FeatureSet
+from recsys_core.data.features.guessing import Guess
 from recsys_core.data.ids import IdMap
 from recsys_core.errors import BadInput, ParamError
 from recsys_core.evaluation.robustness import N_PUSHED, damage
@@ -14,7 +18,9 @@ from recsys_core.jobs import TrainSpec
 from recsys_core.jobs.diversity_spec import DiversitySpec
 from recsys_core.jobs.robustness_spec import RobustnessSpec
 from recsys_core.jobs.training import train_in_workspace
+from recsys_core.models._features import SideFeatures
 from recsys_core.store import Workspace
+from recsys_core.store.feature_sets import add_vectors, save_feature_set, with_vector_file
 
 
 def _data(timed: bool = True):
@@ -126,3 +132,24 @@ def test_a_measure_named_twice_is_one_and_shares_must_be_numbers():
     assert RobustnessSpec.make(run="r", metrics=("ndcg", "ndcg")).metrics == ("ndcg",)
     with pytest.raises(ParamError, match="got nan"):
         RobustnessSpec.make(run="r", shares=(float("nan"),))
+
+
+def test_a_model_is_damaged_with_the_columns_its_run_has_read(tmp_path, monkeypatch):
+    """The analyst's kinds of columns and files of vectors, not what would be guessed today."""
+    workspace, one = Workspace(tmp_path / "ws"), RunContext(threads=1)
+    data = _data()
+    tables = pd.DataFrame(
+        {"group": [f"g{int(i[1:]) // 10}" for i in data.items.ids], "noise": [f"n{int(i[1:]) % 7}" for i in data.items.ids]}
+    )
+    entry = workspace.add_dataset(replace(data, item_table=tables), "Tastes")
+    np.savez(tmp_path / "v.npz", ids=np.asarray(data.items.ids, dtype=str), vectors=np.random.default_rng(0).random((data.n_items, 4)))
+    chosen = with_vector_file(entry, FeatureSet({"item": {"noise": Guess(None)}}), add_vectors(entry, "item", tmp_path / "v.npz", "look"))
+    features = save_feature_set(entry, chosen)
+    run = train_in_workspace(workspace, TrainSpec.make(dataset=entry.id, model="content_knn", ks=(5,), features=features), one)
+    save_feature_set(entry, FeatureSet())  # what is current now is another matter
+    read = []
+    fit = SideFeatures.fit.__func__
+    monkeypatch.setattr(SideFeatures, "fit", classmethod(lambda cls, *a, **k: read.append(fit(cls, *a, **k)) or read[-1]))
+    spec = RobustnessSpec(run=run.id, kinds=("loss",), shares=(0.2,), k=5)
+    registry.get("job", "robustness")().run(spec.model_dump(mode="json"), workspace, one)
+    assert [[name for name, _ in one.tables["item"].fields] for one in read] == [["group", "look"]]

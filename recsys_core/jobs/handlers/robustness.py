@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...context import RunContext
+from ...store.feature_sets import with_features
 from ...store.workspace import Workspace
 from ..equipped import equipped
 from ..robustness_spec import RobustnessSpec
@@ -39,6 +40,8 @@ class Robustness(Handler):
         ctx = equipped(ctx, workspace, seed=run.spec.get("seed", 42))
         ctx.report("Reading the run", 0.0)
         train, holdout, model = run.training(), run.holdout(), run.model()
+        if run.dataset is not None:  # columns as the run read them, its vectors included
+            train = with_features(run.dataset, train, run.spec.get("features", ""))
         clean = Split(all_training(workspace, run, ctx), holdout)
         real = holdout.truth.matrix("seen") + clean.train.matrix("seen")
         before = recommend_test(model, clean, spec.k)
