@@ -89,9 +89,9 @@ def new_item_notes(model: Recommender, parts: dict[str, Part], train: Dataset) -
     if not told:
         return []
     tied = np.concatenate([_all_tied(part.top) for part in told]).mean() >= TIED_SHARE
-    if model.reads(model.params) and not tied:
+    if model.reads(model.params) and train.item_table is not None and not tied:
         return []
-    why = "it gives all of them the same score" if tied else "it reads nothing about an item but who chose it"
+    why = "it gives all of them the same score" if tied else "it knows nothing of an item but who chose it"
     return [f"This recommender knows nothing of the new items ({why}): its order among them is arbitrary, no better than chance."]
 
 

@@ -21,9 +21,11 @@ WARM_FROM = 5  # users with fewer known items left keep all of them in training
 
 @dataclass(frozen=True)
 class NewItems:
-    """chosen: bool (I,), kept out of training. notes: sentences for the protocol card."""
+    """chosen: bool (I,), kept out of training. known: bool (I,), the others that somebody has chosen; an item of the table alone is
+    neither. notes: sentences for the protocol card."""
 
     chosen: np.ndarray
+    known: np.ndarray
     notes: tuple[str, ...]
 
     @classmethod
@@ -48,13 +50,13 @@ class NewItems:
             notes.append(f"{wanted:,} were asked for: only items with at least {least} interactions count, and half must stay.")
         if which == "newest" and data.time is None:
             notes.append("The data has no times: 'newest' means last to appear in the file.")
-        return cls(chosen, tuple(notes))
+        return cls(chosen, ~chosen & (per_item > 0), tuple(notes))
 
     def candidates(self, rule: str) -> tuple[np.ndarray | None, np.ndarray | None]:
         """(for lists of new items, for lists of known items): item codes, or None where all items compete."""
         if rule == "all":
             return None, None
-        return np.flatnonzero(self.chosen).astype(np.int32), np.flatnonzero(~self.chosen).astype(np.int32)
+        return np.flatnonzero(self.chosen).astype(np.int32), np.flatnonzero(self.known).astype(np.int32)
 
 
 class NewItemsRule(Splitter):

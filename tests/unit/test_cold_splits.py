@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from recsys_core import registry
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import Dataset, from_frame
+from recsys_core.data.ids import IdMap
 from recsys_core.errors import Unsupported
 from recsys_core.splitting._base import PARTS, Split
 
@@ -184,3 +186,13 @@ def test_a_recommender_without_features_is_validated_on_known_items():
         assert validation.candidates is None and validation.given is None and len(validation.users) > 30
         same = rule.validation_for(split.train, RunContext(seed=3), reads_features=True)[1]
         assert rows(same.truth) == rows(rule.validation(split.train, RunContext(seed=3))[1].truth)
+
+
+def test_items_of_the_table_alone_are_no_candidates_of_either_kind():
+    """Nobody has chosen them: they are not known, and none of them can be right."""
+    data = random_table()
+    ids = IdMap(np.concatenate([np.asarray(data.items.ids, dtype=object), ["only in the table"]]))
+    split = cut("cold_items", replace(data, items=ids), warm_share=0.2)
+    for part in split.parts.values():
+        assert data.n_items not in part.candidates and items_of(part.truth) <= set(part.candidates.tolist())
+    assert sum(len(part.candidates) for part in split.parts.values()) == data.n_items

@@ -13,6 +13,7 @@ from recsys_core import registry
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import Dataset, from_frame
 from recsys_core.data.holdout import Holdout
+from recsys_core.data.topk import TopK
 from recsys_core.errors import BadInput, NotFound
 from recsys_core.evaluation.protocol import card_facts
 from recsys_core.evaluation.robustness import damage
@@ -20,6 +21,7 @@ from recsys_core.fusion._ranks import ndcg_rows
 from recsys_core.fusion._weights import collect
 from recsys_core.jobs import TrainSpec
 from recsys_core.jobs.candidates import ensure_candidates
+from recsys_core.jobs.figures import Part, new_item_notes
 from recsys_core.jobs.training import train_in_workspace
 from recsys_core.metrics import Catalog, evaluate
 from recsys_core.metrics._lists import discounts
@@ -184,3 +186,16 @@ def test_a_fusion_does_not_trust_a_part_for_the_order_of_the_codes():
     found = collect([nothing, knows], sparse.csr_matrix(seen.astype(np.float32)), wanted, 5, 30, order)
     assert found.ndcg(np.array([1.0, 0.0])) == pytest.approx(chance, abs=0.06) and found.ndcg(np.array([0.0, 1.0])) == 1
     assert found.hits.sum() == 300 and (found.items[found.hits] == 10).all()
+
+
+def test_a_reader_of_features_without_an_item_table_knows_nothing_of_new_items():
+    """Its scores of them differ, but only by the chance they started from."""
+    data = planted()
+    split = next(iter(registry.get("splitter", "cold_items")().splits(data, ONE)))
+    test = split.test
+    scores = np.random.default_rng(0).random((len(test.users), 5)).astype(np.float32)
+    top = TopK(test.users, np.tile(test.candidates[:5], (len(test.users), 1)), scores)
+    model = registry.get("model", "two_tower")()
+    for train, said in ((split.train, 0), (replace(split.train, item_table=None), 1)):
+        parts = {"new_items": Part(test, top, evaluate(top, test, Catalog(train), [5], metrics=["ndcg"]))}
+        assert len(new_item_notes(model, parts, train)) == said
