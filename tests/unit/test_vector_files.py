@@ -202,3 +202,18 @@ def test_another_length_is_told_and_never_cut():
     assert told[4, 1] == 0 != told[4, 0], "what can be read of it is kept"
     with pytest.raises(DataError, match="do not have 3 numbers"):
         encoder.encode(pd.DataFrame({"v": [[0.1, 0.2, 0.3, 0.4]]}))
+
+
+def test_ids_too_large_for_their_numbers_are_refused_and_whole_ones_are_exact(tmp_path):
+    """16,777,217 does not exist among numbers of 32 bits: the vector would go to another item."""
+    large = np.column_stack([np.array([2**24 + 1, 5], np.float32), np.ones((2, 3), np.float32)])
+    np.save(tmp_path / "v.npy", large.astype(np.float32))
+    with pytest.raises(DataError, match="reach 16777216; numbers of 32 bits"):
+        read_vector_file(tmp_path / "v.npy")
+    np.savez(tmp_path / "v.npz", ids=np.array([2.0**60, 3]), vectors=np.ones((2, 3)))
+    with pytest.raises(DataError, match="numbers of 64 bits"):
+        read_vector_file(tmp_path / "v.npz")
+    for kind, first in ((np.float64, 2**53 - 1), (np.int64, 2**62 + 1), (np.uint64, 2**63 + 5)):
+        np.save(tmp_path / "v.npy", np.array([[first, 1, 2], [7, 3, 4]], dtype=kind))
+        ids, vectors = read_vector_file(tmp_path / "v.npy")
+        assert list(ids) == [str(first), "7"] and vectors.tolist() == [[1, 2], [3, 4]]

@@ -41,6 +41,7 @@ def read_vector_file(path: str | Path, id_column: str | None = None) -> tuple[pd
 
 
 def _checked(name: str, ids: pd.Series, vectors: np.ndarray) -> tuple[pd.Series, np.ndarray]:
+    _told_apart(name, ids)
     ids = as_text(ids).str.strip()
     kept = (ids.notna() & (ids != "")).to_numpy(bool)
     ids, vectors = ids[kept].reset_index(drop=True), vectors[kept]
@@ -56,6 +57,20 @@ def _checked(name: str, ids: pd.Series, vectors: np.ndarray) -> tuple[pd.Series,
     if not np.isfinite(vectors).any():
         raise DataError(f"No vector of '{name}' has a number that can be used.", _FORMS)
     return ids, vectors
+
+
+def _told_apart(name: str, ids: pd.Series) -> None:
+    """Raise DataError where ids are broken numbers so large that two different ones may have become the same."""
+    if not pd.api.types.is_float_dtype(ids):
+        return
+    kind = ids.dtype if isinstance(ids.dtype, np.dtype) else np.dtype(np.float64)
+    exact, largest = 2.0 ** (np.finfo(kind).nmant + 1), float(ids.abs().max())
+    if largest >= exact:
+        raise DataError(
+            f"The ids of '{name}' reach {largest:.0f}; numbers of {8 * kind.itemsize} bits with a decimal point hold whole ones only up to "
+            f"{exact:,.0f}, so some ids may have changed.",
+            "Save ids and vectors apart in a .npz file, the ids as text.",
+        )
 
 
 def _parquet(path: Path, id_column: str | None) -> tuple[pd.Series, np.ndarray]:
@@ -158,7 +173,7 @@ def _of_array(name: str, array: np.ndarray, id_column: str | None) -> tuple[pd.S
     key = array[:, 0]
     if not (np.isfinite(key) & (key == np.floor(key))).all():
         raise DataError(f"The first column of '{name}' must be the id, a whole number; it has {_odd(key)!r}.", _FORMS)
-    return pd.Series(key.astype(np.int64)), array[:, 1:].astype(np.float64)
+    return pd.Series(key), array[:, 1:].astype(np.float64)
 
 
 def _odd(key: np.ndarray) -> float:
