@@ -17,10 +17,10 @@ import pytest
 from recsys_core import registry
 from recsys_core.context import RunContext
 from recsys_core.data.features.text_field import LONGEST, Text, clean
-from recsys_core.data.text import _cache
+from recsys_core.data.text import _cache, tfidf_svd
 from recsys_core.data.text._cache import VectorCache
 from recsys_core.data.text._terms import terms
-from recsys_core.data.text.tfidf_svd import MOST_TERMS, TfidfSvd
+from recsys_core.data.text.tfidf_svd import MOST_TERMS, TfidfSvd, _some
 from recsys_core.errors import Cancelled, NotFound, ParamError, Unsupported
 
 WORDS = (
@@ -244,7 +244,7 @@ def test_two_at_once_lose_nothing(tmp_path):
     work = """
 import sys
 import numpy as np
-from recsys_core.data.text import _cache
+from recsys_core.data.text import _cache, tfidf_svd
 _cache.MOST_SMALL = 2
 cache = _cache.VectorCache(sys.argv[1], "sentence", "abc")
 for n in range(60):
@@ -280,3 +280,15 @@ def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         cache.put(["one"], vectors_of(["one"]))
     assert "could not be kept" in caplog.text and not cache.get(["one"])[0].any()
+
+
+def test_so_much_is_learnt_from_as_memory_allows(monkeypatch):
+    """Counting takes hundreds of bytes a character: of long texts some by chance are enough to learn the words from."""
+    texts = [f"word{n % 7} and word{n % 5} number {n}" for n in range(400)]
+    assert _some(texts, np.random.default_rng(0)) == texts
+    monkeypatch.setattr(tfidf_svd, "MOST_CHARACTERS", 2_000)
+    few = _some(texts, np.random.default_rng(0))
+    assert 1_950 < sum(map(len, few)) <= 2_000 and few == sorted(few, key=texts.index) and few == _some(texts, np.random.default_rng(0))
+    assert TfidfSvd.fit(texts, size=4).encode(texts).any(axis=1).all()
+    monkeypatch.setattr(tfidf_svd, "MOST_CHARACTERS", 3)
+    assert len(_some(texts, np.random.default_rng(0))) == 1

@@ -8,7 +8,9 @@ import pytest
 
 from recsys_core.data.dataset import Dataset
 from recsys_core.data.features import FeatureEncoder, FeatureSet, FeatureTable, Guess, encode_table, guess_schema
+from recsys_core.data.features import vectors as vectors_module
 from recsys_core.data.features.vector_files import read_vector_file
+from recsys_core.data.features.vectors import read_vectors
 from recsys_core.data.ids import IdMap
 from recsys_core.errors import BadInput, DataError
 from recsys_core.models._features import SideFeatures
@@ -217,3 +219,14 @@ def test_ids_too_large_for_their_numbers_are_refused_and_whole_ones_are_exact(tm
         np.save(tmp_path / "v.npy", np.array([[first, 1, 2], [7, 3, 4]], dtype=kind))
         ids, vectors = read_vector_file(tmp_path / "v.npy")
         assert list(ids) == [str(first), "7"] and vectors.tolist() == [[1, 2], [3, 4]]
+
+
+def test_texts_of_vectors_are_read_in_parts(monkeypatch):
+    """The same in parts as at once: rows of differing length, empty ones and words among them."""
+    cells = pd.Series(["1 2 3", "[4, 5, 6]", None, "7 x 9", "1 2", "", *[f"{n} 0 {n + 0.5}" for n in range(20)]], dtype=object)
+    whole, wrong = read_vectors(cells)
+    monkeypatch.setattr(vectors_module, "AT_ONCE", 3)
+    parts, wrong_too = read_vectors(cells)
+    assert whole.shape == (26, 3) and wrong == wrong_too == 1
+    np.testing.assert_array_equal(whole, parts)
+    np.testing.assert_array_equal(parts[[1, 3, 25]], [[4, 5, 6], [7, np.nan, 9], [19, 0, 19.5]])

@@ -13,6 +13,7 @@ from .columns import LARGEST, MISSING, numbers
 FEWEST_COLUMNS = 8  # numbered columns of numbers that are taken for one vector
 LONG = 16  # lists of at least as many numbers, all of one length, are vectors even if the numbers are whole
 BROKEN = 0.25  # share of the numbers of vectors, at least, that are not whole
+AT_ONCE = 4_096  # texts whose numbers are strings in memory at a time
 LOOKED_AT = 1_000  # cells that settle what a column holds
 _NUMBERED = re.compile(r"^(.*?)(\d{1,6})([\])}]?)$")
 _MARKS = r"[,;\s]+"
@@ -47,8 +48,9 @@ def _of_texts(texts: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if not len(bare):
         return np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)
     counts = bare.str.count(" ").to_numpy(np.int64) + 1
-    flat = pd.to_numeric(pd.Series(" ".join(bare).split(" "), dtype=object), errors="coerce")
-    return flat.to_numpy(np.float64), counts, bare.index.to_numpy()
+    parts = [bare.iloc[start : start + AT_ONCE] for start in range(0, len(bare), AT_ONCE)]
+    flat = [pd.to_numeric(pd.Series(" ".join(part).split(" "), dtype=object), errors="coerce").to_numpy(np.float64) for part in parts]
+    return np.concatenate(flat), counts, bare.index.to_numpy()
 
 
 def _of_lists(cells: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from ._terms import terms
 
 MOST_TERMS = 20_000
 MOST_TEXTS = 200_000  # texts that it learns from; of more, this many by chance
+MOST_CHARACTERS = 10_000_000  # of the texts that it learns from: counting takes 30 to 300 bytes of memory each
 FEW_TEXTS = 100  # up to here a term of one text alone is kept: else there would be next to none
 NOTHING = 1e-4  # a row shorter than this before scaling has nothing in common with what was learnt
 BATCH = 10_000
@@ -45,9 +46,7 @@ class TfidfSvd(TextEncoder):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         texts = [text for text in texts if text.strip()]
-        if len(texts) > MOST_TEXTS:
-            chosen = ctx.rng("texts learnt from").choice(len(texts), MOST_TEXTS, replace=False)
-            texts = [texts[i] for i in np.sort(chosen)]
+        texts = _some(texts, ctx.rng("texts learnt from"))
         ctx.report("Texts", 0.0, f"Counting the words of {len(texts):,} texts")
         counted = _counts(TfidfVectorizer, texts)
         if counted is None:
@@ -95,6 +94,16 @@ class TfidfSvd(TextEncoder):
     def restore(cls, plain: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         vocabulary = np.asarray(arrays["vocabulary"], np.uint8).tobytes().decode().split("\n") if plain["terms"] else []
         return cls(vocabulary, np.asarray(arrays["idf"], np.float32), np.asarray(arrays["components"], np.float32))
+
+
+def _some(texts: list[str], rng: np.random.Generator) -> list[str]:
+    """All of them, or as many by chance as may be learnt from, in the order they came."""
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    if len(texts) <= MOST_TEXTS and lengths.sum() <= MOST_CHARACTERS:
+        return texts
+    chosen = rng.choice(len(texts), min(len(texts), MOST_TEXTS), replace=False)
+    fits = max(1, int((np.cumsum(lengths[chosen]) <= MOST_CHARACTERS).sum()))
+    return [texts[i] for i in np.sort(chosen[:fits])]
 
 
 def _counts(vectorizer: Any, texts: list[str]) -> tuple[Any, sparse.csr_matrix] | None:
