@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ..context import QUIET, RunContext
 from ..data.dataset import Dataset
-from ..data.features import CYCLES, FeatureEncoder
+from ..data.features import CYCLES
 from ..data.histories import Histories
 from ..data.topk import top_k
 from ..metrics._catalog import category_features
 from ..models._base import Recommender
+from ..models._features import SIDES, SideFeatures
 
 N_BANDS = 10  # bands of popularity, each with the same share of the interactions
 TABLE_WIDTH = 8  # numbers that a row of an item or user table is brought down to
+UNCHOSEN = ("text", "vector", CYCLES)  # kinds of columns passed over unless columns were chosen
 DAY = 86_400.0
 LAST = np.iinfo(np.int32).max
 
@@ -102,14 +105,15 @@ class Surroundings:
         self.mean_activity = float(sizes[sizes > 0].mean()) if (sizes > 0).any() else 1.0
 
     @staticmethod
-    def learn(data: Dataset, *, tables: bool) -> dict[str, Any]:
-        """What `__init__` wants: csr groups, and dense tables where they are asked for and there are any."""
+    def learn(data: Dataset, ctx: RunContext = QUIET, *, tables: bool) -> dict[str, Any]:
+        """What `__init__` wants: csr groups, and dense tables where they are asked for and there are any: of the columns the analyst
+        chose; where nothing was chosen, of all but texts and vectors."""
         learnt: dict[str, Any] = {"groups": item_groups(data)}
-        for name, table in (("item_table", data.item_table), ("user_table", data.user_table)):
-            if tables and table is not None and table.shape[1]:
-                narrow = narrowed(FeatureEncoder.fit(table, without=("text", "vector", CYCLES)).encode(table))
-                if narrow is not None:
-                    learnt[name] = narrow
+        read = SideFeatures.fit(data, ctx, sides=SIDES if tables else (), without=UNCHOSEN if data.features is None else ())
+        for side, table in read.tables.items():
+            narrow = narrowed(table.matrix)
+            if narrow is not None:
+                learnt[f"{side}_table"] = narrow
         return learnt
 
     def user_values(self, histories: Histories, users: np.ndarray | None) -> np.ndarray:

@@ -49,13 +49,22 @@ class Stacking(FusedModel):
     Params = StackingParams
     _made: tuple[Any, Inputs, Any] | None = None
 
+    @classmethod
+    def reads(cls, params: Any) -> bool:
+        return params.tables or super().reads(params)
+
+    @classmethod
+    def judged_on_new(cls, params: Any) -> bool:
+        """Its parts': what it reads of the tables corrects their scores."""
+        return super().reads(params)
+
     def learns(self) -> bool:
         return True
 
     # ---- learning --------------------------------------------------------------------------------
     def _learn(self, validation: Holdout, ctx: RunContext) -> dict[str, Any]:
         p = self.resolved
-        learnt: dict[str, Any] = Surroundings.learn(self.fitted, tables=p.tables)
+        learnt: dict[str, Any] = Surroundings.learn(self.fitted, ctx, tables=p.tables)
         if not len(validation.users):
             self.notes.append("There were no held-out users to learn from: all models count the same.")
             return learnt | self._told(np.full(len(self.parts), 1 / len(self.parts)), None)

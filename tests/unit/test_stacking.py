@@ -12,6 +12,7 @@ from scipy import sparse
 from recsys_core import registry
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import Dataset
+from recsys_core.data.features import CYCLES, FeatureEncoder, FeatureSet, Guess
 from recsys_core.data.histories import Histories
 from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
@@ -371,3 +372,21 @@ def test_the_test_is_opened_after_all_learning_is_done(world, rule, tmp_path, mo
     with pytest.raises(OpenedError):
         train_run(spec, FilesSource(whole, refuse, OwnTest()), tmp_path, ONE)
     assert len(fits) == 2 and fits[1] == len(whole) and fits[0] + taught[0] == len(whole), "taught by what the parts had not seen"
+
+
+def test_tables_are_read_as_the_analyst_chose():
+    """A number taken for categories, a column left out, a text that is read: not what would be guessed."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"year": rng.integers(0, 3, N_ITEMS) + 2000.5, "noise": rng.normal(size=N_ITEMS)})
+    data = replace(_dataset([0, 0, 1, 2], [0, 1, 0, 0]), item_table=table)
+    chosen = FeatureSet({"item": {"noise": Guess(None), "year": Guess("categorical")}})
+    found = Surroundings.learn(replace(data, features=chosen), tables=True)["item_table"]
+    by_hand = FeatureEncoder.fit(table, {"year": Guess("categorical")}).encode(table)
+    np.testing.assert_array_equal(found, narrowed(by_hand))
+    guessed = FeatureEncoder.fit(table, without=("text", "vector", CYCLES)).encode(table)
+    np.testing.assert_array_equal(Surroundings.learn(data, tables=True)["item_table"], narrowed(guessed))
+    assert set(Surroundings.learn(data, tables=False)) == {"groups"}
+    stacking = registry.get("model", "stacking")
+    for tables in (False, True):
+        params = stacking.Params(models=["ease", "als"], tables=tables)
+        assert stacking.reads(params) == tables and not stacking.judged_on_new(params)
