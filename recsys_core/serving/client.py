@@ -49,8 +49,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Why:
-    """models._base.Explanation in external ids: refs are item ids where kind (of "mixed" ones: the ref's own of `sorts`) is "history",
-    else names."""
+    """models._base.Explanation in external ids: refs are item ids where kind (or the ref's own of `sorts`) is "history", else names."""
 
     kind: str
     refs: tuple[str, ...]
