@@ -7,7 +7,7 @@ split in memory. The other permutes what was held out and asks for bit-identical
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from recsys_core.jobs.training import train_run
 from recsys_core.jobs.tune_spec import TuneSpec
 from recsys_core.models._base import Recommender
 from recsys_core.splitting._base import Split
+from recsys_core.splitting.cold_items import ColdItems
 from recsys_core.splitting.own_test import OwnTest
 from recsys_core.splitting.random import RandomPerUser
 from recsys_core.store import Workspace
 from recsys_core.testing.datasets import tastes
+from recsys_core.testing.features import planted_fields
 
 PAIR = ["ease", "item_knn"]
 # What learns from held-out data, with the smallest settings that still learn.
@@ -39,6 +41,17 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "cascade": {"models": PAIR},
     "auto_fusion": {"models": [*PAIR, "pure_svd"]},
     "mult_vae": {"epochs": 6, "patience": 2, "latent": 8},
+}
+# What reads features, and serves items that are kept out of training altogether.
+READERS: dict[str, dict[str, Any]] = {
+    "m6_rec": {"epochs": 3, "patience": 2, "factors": 8, "levels": 1},
+    "m6_rec with histories of items": {"epochs": 2, "patience": 1, "factors": 8, "item_history": "users"},
+    "cold_bridge": {"models": ["ease"]},
+    "cold_bridge of a learner": {"models": ["mult_vae"], "part_params": {"mult_vae": LEARNERS["mult_vae"]}},
+    "feature_mf": {"factors": 8, "iterations": 4},
+    "content_knn": {},
+    "feature_ease": {},
+    "stacking with tables": {"models": PAIR, "epochs": 2, "tables": True},
 }
 SPEC = {"dataset": "planted", "split": "own_test", "ks": (5,), "keep_top": 5, "seed": 7}
 
@@ -103,7 +116,7 @@ def frame(case: Any, items: np.ndarray | None = None) -> pd.DataFrame:
 
 def trained(name: str, source: Any) -> tuple[Recommender, Recommender | None]:
     """(the final model, the one fitted beside validation), by the way every run comes into being."""
-    spec = TrainSpec(**SPEC, model=name.split()[0], params=LEARNERS[name])
+    spec = TrainSpec(**SPEC, model=name.split()[0], params=(LEARNERS | READERS)[name])
     kept: list[Any] = []
     with tempfile.TemporaryDirectory() as folder:
         train_run(spec, source, Path(folder), RunContext(threads=1), keep=kept.append)
@@ -153,6 +166,34 @@ def test_nothing_that_learns_reads_the_test_and_what_it_holds_changes_nothing(na
     assert len(results[0][0]) > 2
     assert_identical(results[0][0], results[1][0])
     assert_identical(results[0][1], results[1][1])
+
+
+class GivenNewItems(ColdItems):
+    """The rule of new items, with the test of the case. Validation is cut from what it gives as train."""
+
+    held_out: Holdout
+
+    def splits(self, data: Any, ctx: RunContext) -> Any:
+        yield Split(data, self.held_out, parts={"new_items": self.held_out})
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_became_of_new_items_changes_nothing_that_reads_their_features(name):
+    """Who chose the items kept out, when and how they were rated is mixed up; features, gates, bridges and weights stay to the bit."""
+    case = planted_fields(n_users=70, n_items=60)
+    truth, results, lists = case.new.truth, [], []
+    for seed in (None, 1):
+        order = np.arange(len(truth)) if seed is None else np.random.default_rng(seed).permutation(len(truth))
+        rule = GivenNewItems(min_interactions=2)
+        mixed = replace(truth, item=truth.item[order], time=truth.time[order][::-1].copy(), value=truth.value + (seed or 0))
+        rule.held_out = replace(case.new, truth=mixed)
+        final, beside = trained(name, RuleSource(case.train, rule))
+        results.append((learnt(final), learnt(beside)))
+        lists.append(final.recommend(np.arange(20), 5, candidates=case.new_items).items)
+    assert len(results[0][0]) > 2 and (lists[0] >= 0).any()
+    assert_identical(results[0][0], results[1][0])
+    assert_identical(results[0][1], results[1][1])
+    np.testing.assert_array_equal(*lists)
 
 
 @pytest.mark.parametrize("name", ["weighted", "auto_fusion", "mult_vae"])
