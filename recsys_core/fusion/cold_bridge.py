@@ -14,7 +14,7 @@ from ..data.holdout import Holdout
 from ..errors import Unsupported
 from ..models._base import Cost, Explanation, Need, Recommender, Source
 from ..models._features import SideFeatures
-from ..models.features._content import READ, WIDEST, ItemVectors, item_table
+from ..models.features._content import READ, UNREAD, WIDEST, ItemVectors, item_table
 from ..params import param
 from ._base import FusedModel
 from ._bridge import (
@@ -152,7 +152,8 @@ class ColdBridge(FusedModel):
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         self.learnt, self._again = {}, []
-        read = SideFeatures.fit(data, ctx.part("Reading the item table", 0.0, 0.1), sides=("item",))
+        part = ctx.part("Reading the item table", 0.0, 0.1)
+        read = SideFeatures.fit(data, part, sides=("item",), without=UNREAD[self.params.fields])
         vectors = ItemVectors.of(item_table(read), READ[self.params.fields])
         self.parts = self._fit_parts(data, ctx.part("", 0.1, 0.7), validation)
         is_new = data.item_counts < self.params.fewer_than

@@ -11,7 +11,8 @@ import pytest
 from recsys_core import registry
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import Dataset
-from recsys_core.data.features import encode_table
+from recsys_core.data.features import FeatureSet, Guess, encode_table
+from recsys_core.data.features.text_field import Text
 from recsys_core.data.histories import Histories
 from recsys_core.data.ids import IdMap
 from recsys_core.errors import ParamError, Unsupported
@@ -289,3 +290,22 @@ def test_what_a_bridge_cannot_do_is_said(case: FeatureCase) -> None:
     none_new.fit(dense, ONE)
     assert any("nothing was added" in note for note in none_new.notes)
     assert (none_new.recommend(np.arange(5), 5).items >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("key", "params"),
+    [("content_knn", {}), ("feature_ease", {}), ("feature_mf", {"factors": 4, "iterations": 2}), ("cold_bridge", {"models": ["ease"]})],
+)
+def test_columns_that_are_not_asked_for_are_not_read(key, params, monkeypatch):
+    """Reading texts may take a network and minutes."""
+    case = planted_fields(n_users=40, n_items=40)
+    table = case.train.item_table.assign(title=[f"A story of {'love' if n % 3 else 'war'} number {n}" for n in range(40)])
+    data = replace(case.train, item_table=table, features=FeatureSet({"item": {"title": Guess("text")}}))
+    model = registry.get("model", key)
+    read = []
+    fit = Text.fit.__func__
+    monkeypatch.setattr(Text, "fit", classmethod(lambda cls, name, *a, **k: read.append(name) or fit(cls, name, *a, **k)))
+    model(**params, fields="categories and text").fit(data, RunContext(threads=1))
+    assert read == ["title"]
+    model(**params, fields="categories").fit(data, RunContext(threads=1))
+    assert read == ["title"]

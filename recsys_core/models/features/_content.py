@@ -39,7 +39,7 @@ class ItemVectors:
     def of(cls, table: FeatureTable, kinds: Collection[str], weights: Mapping[str, float] | None = None) -> Self:
         """kinds: of the fields that are read. weights: name of a field -> its say, 1 where nothing is given."""
         weights = dict(weights or {})
-        known = [name for name, _ in table.fields]
+        known = [*(name for name, _ in table.fields), *table.left_out]
         if strange := [name for name in weights if name not in known]:
             raise Unsupported(f"The item table has no column '{strange[0]}' to weigh.", f"Columns: {', '.join(known)}.")
         n, said = table.matrix.shape[0], np.array([not name.endswith(f"={NOTHING}") for name in table.names], dtype=bool)

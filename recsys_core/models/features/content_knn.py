@@ -90,7 +90,8 @@ class ContentKnn(Recommender):
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         params = self.resolved
-        read = SideFeatures.fit(data, ctx.part("Reading the item table", 0.0, 0.3), sides=self.feature_sides)
+        part = ctx.part("Reading the item table", 0.0, 0.3)
+        read = SideFeatures.fit(data, part, sides=self.feature_sides, without=UNREAD[params.fields])
         table, kinds = item_table(read), READ[params.fields]
         self.vectors = ItemVectors.of(table, kinds, params.field_weights)
         used = [name for name, kind in table.fields if kind in kinds and params.field_weights.get(name, 1) > 0]

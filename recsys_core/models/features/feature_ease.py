@@ -69,7 +69,7 @@ class FeatureEase(ClosedForm):
         params = self.resolved
         if params.alpha == 0:
             return
-        table = item_table(SideFeatures.fit(data, ctx, sides=self.feature_sides))
+        table = item_table(SideFeatures.fit(data, ctx, sides=self.feature_sides, without=UNREAD[params.fields]))
         vectors = ItemVectors.of(table, READ[params.fields])
         self.notes.append(f"Columns read: {', '.join(name for name, kind in table.fields if kind in READ[params.fields])}.")
         chosen = np.arange(data.n_items) if self._modelled is None else self._modelled

@@ -97,7 +97,7 @@ class FeatureMf(FactorModel):
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         p = self.resolved
-        read = SideFeatures.fit(data, ctx.part("Reading the tables", 0.0, 0.1))
+        read = SideFeatures.fit(data, ctx.part("Reading the tables", 0.0, 0.1), without=UNREAD[p.fields])
         item_table(read)  # raises where there is none
         features = {side: ItemVectors.of(table, READ[p.fields]).short(ctx.rng(side)) for side, table in read.tables.items()}
         self.notes += read.notes()[:1]
