@@ -182,18 +182,40 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Content hash (16 hex) of interactions, ids and settings; independent of name and tables' order."""
+        """Content hash (16 hex) of interactions, ids, tables and settings; independent of the name and of `features`, the columns of
+        its vector files included."""
         digest = hashlib.blake2b(digest_size=8)
         for ids in (self.users, self.items):
             digest.update(np.asarray(pd.util.hash_array(np.asarray(ids.ids, dtype=object)), dtype=np.uint64).tobytes())
         for array in (self.user, self.item, self.value, self.time):
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-        for table in (self.user_table, self.item_table):
-            if table is not None:
-                digest.update(",".join(map(str, table.columns)).encode())
-                digest.update(pd.util.hash_pandas_object(table.astype("str"), index=False).to_numpy().tobytes())
+        for side, table in (("user", self.user_table), ("item", self.item_table)):
+            added = list(self.features.vectors.get(side, {})) if self.features is not None else []
+            if table is not None and len(added) < table.shape[1]:
+                _digest_table(digest, table.drop(columns=added, errors="ignore") if added else table)
         digest.update(f"{self.feedback}/{self.threshold}".encode())
         return digest.hexdigest()
+
+
+def _digest_table(digest: Any, table: pd.DataFrame) -> None:
+    """Vectors by their bytes: written out as text they take milliseconds each, and the middle of long ones is left out."""
+    digest.update(",".join(map(str, table.columns)).encode())
+    vectors = [k for k in range(table.shape[1]) if _holds_vectors(table.iloc[:, k])]
+    others = table.iloc[:, [k for k in range(table.shape[1]) if k not in vectors]] if vectors else table
+    if others.shape[1] or not vectors:
+        digest.update(pd.util.hash_pandas_object(others.astype("str"), index=False).to_numpy().tobytes())
+    for k in vectors:
+        for cell in table.iloc[:, k]:
+            if isinstance(cell, np.ndarray) and cell.dtype.kind in "fiu":
+                digest.update(f"{cell.dtype.str}{cell.shape}".encode() + cell.tobytes())
+            else:
+                digest.update(str(cell).encode() + b"|")
+
+
+def _holds_vectors(column: pd.Series) -> bool:
+    first = column.first_valid_index() if column.dtype == object else None
+    cell = None if first is None else column.loc[first]
+    return isinstance(cell, np.ndarray) and cell.dtype.kind in "fiu"
 
 
 def from_frame(

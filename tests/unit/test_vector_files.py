@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from recsys_core import registry
 from recsys_core.data.dataset import Dataset
 from recsys_core.data.features import FeatureEncoder, FeatureSet, FeatureTable, Guess, encode_table, guess_schema
 from recsys_core.data.features import vectors as vectors_module
@@ -230,3 +233,25 @@ def test_texts_of_vectors_are_read_in_parts(monkeypatch):
     assert whole.shape == (26, 3) and wrong == wrong_too == 1
     np.testing.assert_array_equal(whole, parts)
     np.testing.assert_array_equal(parts[[1, 3, 25]], [[4, 5, 6], [7, np.nan, 9], [19, 0, 19.5]])
+
+
+def test_a_feature_set_leaves_the_content_hash_alone(tmp_path):
+    """It is no part of the content; and vectors, of files or of the table itself, are hashed by their bytes."""
+    entry = Workspace(tmp_path / "workspace").add_dataset(small(), "small")
+    np.savez(tmp_path / "v.npz", ids=np.array(IDS), vectors=VECTORS)
+    features = save_feature_set(entry, with_vector_file(entry, FeatureSet(), add_vectors(entry, "item", tmp_path / "v.npz", "look")))
+    assert entry.load(features).item_table.shape[1] == entry.load().item_table.shape[1] + 1
+    assert entry.load(features).fingerprint == entry.load().fingerprint == entry.id
+    data, long = entry.load(), np.zeros((5, 2_000), np.float32)
+    own = replace(data, item_table=data.item_table.assign(v=list(long)))
+    other = long.copy()
+    other[2, 1_000] = 1  # in the middle, which text leaves out
+    assert own.fingerprint == replace(own, name="another").fingerprint
+    assert len({one.fingerprint for one in (data, own, replace(data, item_table=data.item_table.assign(v=list(other))))}) == 3
+
+
+def test_a_checkpoint_of_other_columns_is_not_gone_on_with(tmp_path):
+    data, model = small(), registry.get("model", "two_tower")()
+    model.resolved = model.resolve(data.stats)
+    chosen = replace(data, features=FeatureSet({"item": {"genre": Guess(None)}}))
+    assert model._identity(data) == model._identity(replace(data, features=None)) != model._identity(chosen)

@@ -84,7 +84,7 @@ class DeepRecommender(Recommender):
             metric=metric,
             larger_is_better=larger_is_better,
             before_epoch=self._before_epoch,
-            identity=f"{self.key} {self.resolved.model_dump_json()} {data.fingerprint}" if ctx.workdir else "",
+            identity=self._identity(data) if ctx.workdir else "",
         )
         self.network.cpu()
         self._ready()
@@ -132,6 +132,11 @@ class DeepRecommender(Recommender):
             compile=p.compile,
             lazy_tables=self.lazy_tables if p.lazy_updates else (),
         )
+
+    def _identity(self, data: Dataset) -> str:
+        """What a checkpoint must have been made of to be gone on with."""
+        chosen = "" if data.features is None else data.features.id
+        return f"{self.key} {self.resolved.model_dump_json()} {data.fingerprint} {chosen}".rstrip()
 
     def _validation_metric(self, validation: Holdout | None) -> tuple[str, bool]:
         """(name, whether larger is better) of what `_validation_score` gives."""
