@@ -141,7 +141,8 @@ class Recommender(Reading, Scoring, ABC):
     ) -> TopK:
         """Top k for training users.
 
-        users: codes (B,); -1 or a user without training history gets the most popular items.
+        users: codes (B,); -1 or a user without training history gets the most popular items, the latter what the row of the user
+        table suggests where the model reads it.
         candidates: item codes that may appear (others never do); None = all. Lists shorter than k end
         in -1 / NaN. fair_ties: candidates with equal scores come in an order of chance, not by code. Memory: blocks of
         `_scoring.BATCH_BYTES`.

@@ -41,6 +41,9 @@ class Scoring:
         scores = np.tile(self._popularity(), (len(users), 1))
         if known.any():
             scores[known] = self._scores(users[known])
+        in_table = np.flatnonzero(~known & (users >= 0)) if self.reads_user_table else []
+        if len(in_table):
+            scores[in_table] = self._table_scores(self.fitted.histories(users[in_table]), users[in_table])
         return scores
 
     def _from_histories(self, histories: Histories, users: np.ndarray | None = None) -> np.ndarray:

@@ -21,6 +21,7 @@ from ..data.dataset import Dataset
 from ..data.topk import TopK, top_k
 from ..errors import BadInput
 from ..models._base import Recommender
+from ..models._masking import top_k_fair
 from .audience import Activity, Audience, Filter, allowed_items, audience
 from .entries import ExportEntry, RunEntry
 from .files import clean_name, staged_folder
@@ -224,12 +225,13 @@ def _lists(plan: Plan, rows: slice) -> TopK:
     request = plan.request
     met = np.zeros(len(codes), dtype=bool)
     met[trained >= 0] = model._history_sizes()[trained[trained >= 0]] > 0
-    scores = model.scores(np.where(met, trained, -1))
+    scores = model.scores(np.where(met, trained, -1))  # popularity for the others, for the moment
     lengths = plan.data.histories(np.maximum(codes, 0)).lengths
-    fold_in = np.flatnonzero(~met & (codes >= 0) & (lengths > 0))
+    told = model.reads_user_table & (trained >= 0)  # a row of the user table may be read
+    fold_in = np.flatnonzero(~met & (codes >= 0) & ((lengths > 0) | told))
     if len(fold_in):
         scores = np.array(scores)
-        scores[fold_in] = model.history_scores(plan.data.histories(codes[fold_in]))
+        scores[fold_in] = model.history_scores(plan.data.histories(codes[fold_in]), trained[fold_in])
     elif not scores.flags.writeable:
         scores = scores.copy()
     if request.exclude_seen:
@@ -239,6 +241,8 @@ def _lists(plan: Plan, rows: slice) -> TopK:
         scores[np.repeat(known, np.diff(part.indptr)), part.indices] = -np.inf
     if plan.allowed is not None:
         scores[:, ~plan.allowed] = -np.inf
+    if plan.shaping is None and request.new_items_only:  # where nothing is known of them, nobody is given the first of the file
+        return TopK(codes, *top_k_fair(scores, request.k, plan.allowed, codes))
     if plan.shaping is None:
         return TopK(codes, *top_k(scores, request.k))
     histories = replace(plan.shaping.shelf, train=plan.data).histories(codes)

@@ -169,6 +169,20 @@ def test_feature_mf_serves_new_items_and_new_users_by_their_tables(case: Feature
     assert told.total == pytest.approx(float(model.scores(one[:1])[0, lists[0, 0]]), rel=1e-3)
 
 
+def test_users_of_the_table_without_interactions_are_served_from_their_rows(case: FeatureCase) -> None:
+    """Kept when the data was read, since somebody means to serve them."""
+    group = case.train.user_table["group"].to_numpy()
+    never = np.concatenate([np.flatnonzero(group == f"group {n}")[:10] for n in (0, 1)])
+    model = make("feature_mf").fit(case.train.subset(~np.isin(case.train.user, never)), ONE)
+    lists = model.recommend(never, 20).items
+    genre = case.train.item_table["genre"].to_numpy()
+    assert (genre[lists[:10]] == "genre 0").mean() > 0.6 and (genre[lists[10:]] == "genre 1").mean() > 0.6
+    same = model.recommend_for_history(Histories.from_lists([[]] * 20), 20, users=never).items
+    np.testing.assert_array_equal(lists, same)
+    popular = make("als").fit(model.fitted, ONE).recommend(never[:2], 20).items
+    np.testing.assert_array_equal(popular, model.recommend(np.array([-1, -1]), 20).items)
+
+
 def test_feature_mf_without_own_embeddings_is_all_features(case: FeatureCase) -> None:
     model = make("feature_mf", own=False, factors=8, iterations=3).fit(case.train, ONE)
     same = case.train.item_table.drop(columns=[name for name in case.train.item_table if name not in ("genre",)])
