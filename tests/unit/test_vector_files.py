@@ -10,8 +10,9 @@ import pytest
 
 from recsys_core import registry
 from recsys_core.data.dataset import Dataset
-from recsys_core.data.features import FeatureEncoder, FeatureSet, FeatureTable, Guess, encode_table, guess_schema
+from recsys_core.data.features import FeatureEncoder, FeatureSet, FeatureTable, Guess, encode_table, guess_schema, vector_field
 from recsys_core.data.features import vectors as vectors_module
+from recsys_core.data.features.vector_field import Vector
 from recsys_core.data.features.vector_files import read_vector_file
 from recsys_core.data.features.vectors import read_vectors
 from recsys_core.data.ids import IdMap
@@ -255,3 +256,17 @@ def test_a_checkpoint_of_other_columns_is_not_gone_on_with(tmp_path):
     model.resolved = model.resolve(data.stats)
     chosen = replace(data, features=FeatureSet({"item": {"genre": Guess(None)}}))
     assert model._identity(data) == model._identity(replace(data, features=None)) != model._identity(chosen)
+
+
+def test_vectors_are_encoded_in_blocks_as_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    lists = pd.Series([None if n % 7 == 0 else [1.0] if n % 11 == 0 else rng.random(3) for n in range(50)], dtype=object)
+    for column, size in ((lists, None), (lists, 2), (pd.DataFrame(rng.random((50, 3)), columns=list("abc")), None)):
+        field = Vector.fit("v", column, size=size, columns=list("abc") if isinstance(column, pd.DataFrame) else None)
+        monkeypatch.setattr(vector_field, "BLOCK", 65_536)
+        whole = field.encode(column)
+        monkeypatch.setattr(vector_field, "BLOCK", 8)
+        np.testing.assert_array_equal(field.encode(column).toarray(), whole.toarray())
+    with pytest.raises(DataError, match="do not have 3 numbers"):
+        Vector.fit("v", lists).encode(pd.Series([[1.0, 2.0]] * 20, dtype=object))
+    assert Vector.fit("v", lists).encode(pd.Series([], dtype=object)).shape == (0, 4)

@@ -77,19 +77,20 @@ class Vector(Field):
 
     def encode(self, column: pd.Series | pd.DataFrame, ctx: RunContext = QUIET) -> sparse.csr_matrix:
         """csr (n, size + 1). Raises DataError where there are vectors and none has the length learnt."""
-        values, wrong = _numbers(column, len(self.mean))
-        if wrong and not np.isfinite(values).any():
+        width, any_read, any_wrong = len(self.names), False, False
+        out = np.empty((len(column), width), np.float32)
+        for start in range(0, len(column), BLOCK):  # in double precision only so many rows at a time
+            part, wrong = _numbers(column.iloc[start : start + BLOCK], len(self.mean))
+            to, known = out[start : start + BLOCK], np.isfinite(part)
+            scaled = self._scaled(part)
+            to[:, :-1] = scaled if self.components is None else scaled @ self.components
+            to[:, -1] = ~known.all(1)
+            any_read, any_wrong = any_read or bool(known.any()), any_wrong or wrong > 0
+        if any_wrong and not any_read:
             raise DataError(
                 f"The vectors of '{self.name}' do not have {len(self.mean):,} numbers, as those it was learnt from.",
                 "Make them in the same way.",
             )
-        width = len(self.names)
-        out = np.empty((len(values), width), np.float32)
-        for start in range(0, len(values), BLOCK):
-            part, to = values[start : start + BLOCK], out[start : start + BLOCK]
-            scaled = self._scaled(part)
-            to[:, :-1] = scaled if self.components is None else scaled @ self.components
-            to[:, -1] = ~np.isfinite(part).all(1)
         places = np.tile(np.arange(width, dtype=np.int32), len(out))
         return sparse.csr_matrix((out.ravel(), places, np.arange(len(out) + 1) * width), shape=out.shape)
 
