@@ -102,6 +102,7 @@ def _search(workspace: Workspace, spec: Any, ctx: Any, progress: ProgressLine, t
     from ..jobs.tune_spec import best_spec
     from ..jobs.tuning import tune_in_workspace
 
+    spec = spec.model_copy(update={"train": spec.train.with_features(workspace)})
     study = tune_in_workspace(workspace, spec, ctx)
     progress.done()
     run = None

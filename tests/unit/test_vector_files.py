@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from recsys_core import registry
+from recsys_core.cli import main
 from recsys_core.data.dataset import Dataset
 from recsys_core.data.features import FeatureEncoder, FeatureSet, FeatureTable, Guess, encode_table, guess_schema, vector_field
 from recsys_core.data.features import vectors as vectors_module
@@ -20,6 +22,7 @@ from recsys_core.errors import BadInput, DataError
 from recsys_core.models._features import SideFeatures
 from recsys_core.store import Workspace
 from recsys_core.store.feature_sets import add_vectors, joins, save_feature_set, with_vector_file
+from recsys_core.testing.features import planted_fields
 
 IDS = [30, 10, 20]
 VECTORS = np.array([[0.5, -1, 2, 0], [1.5, 2, 3, 1], [np.nan, 0.25, 1, 2]], np.float32)
@@ -270,3 +273,26 @@ def test_vectors_are_encoded_in_blocks_as_at_once(monkeypatch):
     with pytest.raises(DataError, match="do not have 3 numbers"):
         Vector.fit("v", lists).encode(pd.Series([[1.0, 2.0]] * 20, dtype=object))
     assert Vector.fit("v", lists).encode(pd.Series([], dtype=object)).shape == (0, 4)
+
+
+def test_a_search_by_command_reads_the_columns_chosen(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RECSYS_WORKSPACE", str(tmp_path / "ws"))
+    case = planted_fields(n_users=40, n_items=40).train
+    entry = Workspace(tmp_path / "ws").add_dataset(case, "fields")
+    chosen = save_feature_set(entry, FeatureSet({"item": {"era": Guess("categorical")}}))
+    line = [
+        "tune",
+        "--data",
+        "fields",
+        "--model",
+        "content_knn",
+        "--search",
+        "neighbours=5,20",
+        "--trials",
+        "2",
+        "--threads",
+        "1",
+        "--json",
+    ]
+    assert main([*line, "--threads", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["spec"]["train"]["features"] == chosen != ""
