@@ -85,17 +85,17 @@ class FieldRows(nn.Module):
 
 class FieldEmbeddings(nn.Module):
     """A vector for every field: categories are weighted sums of the vectors of their values, numbers go through a small network,
-    text and other vectors through a linear map.
+    text and other vectors through a linear map. text: so many leading numbers of a text are read (they are ordered by how much they tell).
 
     Shapes: `Batch` of B rows -> (B, fields, width). Cost: values × width, numbers × 16 × width.
     """
 
-    def __init__(self, layout: Layout, width: int, dropout: float = 0.0, std: float = 0.1) -> None:
+    def __init__(self, layout: Layout, width: int, dropout: float = 0.0, std: float = 0.1, text: int = 2**20) -> None:
         super().__init__()
         self.bags, self.n_fields = layout.bags, len(layout.kinds)
         self.value = nn.Embedding(int(np.isin(layout.field, layout.bags).sum()), width)
         nn.init.normal_(self.value.weight, std=std)
-        self.readers = nn.ModuleList(_reader(layout, f, width, dropout, std) for f in layout.numbers)
+        self.readers = nn.ModuleList(_reader(layout, f, width, dropout, std, text) for f in layout.numbers)
         sizes = [layout.span(f).stop - layout.span(f).start for f in layout.numbers]
         ends = np.cumsum(sizes, dtype=np.int64)
         self.spans = [slice(int(end - size), int(end)) for size, end in zip(sizes, ends, strict=True)]
@@ -113,8 +113,23 @@ class FieldEmbeddings(nn.Module):
         return torch.cat([part.float() for part in parts], 1)[:, self.order] if parts else rows.numbers.new_zeros(n, 0, width)
 
 
-def _reader(layout: Layout, number: int, width: int, dropout: float, std: float) -> nn.Module:
+class Leading(nn.Module):
+    """The first n of the numbers, and the last one, which says that there is none. Shapes: (B, size) -> (B, n + 1)."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        return torch.cat([numbers[:, : self.n], numbers[:, -1:]], 1)
+
+
+def _reader(layout: Layout, number: int, width: int, dropout: float, std: float, text: int) -> nn.Module:
     size = layout.span(number).stop - layout.span(number).start
+    if layout.kinds[number] == "text" and text < size - 1:
+        project = nn.Linear(text + 1, width, bias=False)
+        nn.init.normal_(project.weight, std=std)
+        return nn.Sequential(Leading(text), nn.Dropout(dropout), project)
     if layout.kinds[number] in PROJECTED:
         project = nn.Linear(size, width, bias=False)
         nn.init.normal_(project.weight, std=std)
@@ -126,25 +141,24 @@ def _reader(layout: Layout, number: int, width: int, dropout: float, std: float)
 
 
 class FieldGate(nn.Module):
-    """Adaptive feature extraction: how much each field counts, for each row by what all its fields say.
+    """Adaptive feature extraction: how much each field counts, for each row by what it says there.
 
-    gate = present fields · softmax(W [e_1 … e_F] + b): 1 for every field to begin with, so that the sum of the gated fields starts
-    as their plain sum. Fields that are not there get 0 and are not seen.
+    gate = present fields · softmax(w_f · e_f / √d + b_f): 1 for every field to begin with, so that the sum of the gated fields starts
+    as their plain sum. Fields that are not there get 0 and are not seen. A field is judged by its own vector alone: a gate
+    that reads all fields at once learns single items by heart.
     Source: attention over fields, Xiao et al. 2017 (https://arxiv.org/abs/1708.04617), of single fields instead of pairs.
-    Shapes: fields (B, F, d), there bool (B, F) -> (B, F). Cost: B · F² · d.
+    Shapes: fields (B, F, d), there bool (B, F) -> (B, F). Cost: B · F · d.
     """
 
     def __init__(self, n_fields: int, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.weigh = nn.Linear(n_fields * width, n_fields)
-        nn.init.zeros_(self.weigh.weight)
-        nn.init.zeros_(self.weigh.bias)
+        self.weight = nn.Parameter(torch.zeros(n_fields, width))
+        self.bias = nn.Parameter(torch.zeros(n_fields))
 
     def forward(self, fields: Tensor, there: Tensor) -> Tensor:
-        seen = self.norm(fields) * there[:, :, None]
-        logits = self.weigh(seen.flatten(1)).float().masked_fill(~there, -1e9)
-        return logits.softmax(1) * there.sum(1, keepdim=True) * there
+        logits = (self.norm(fields) * self.weight).sum(2) / fields.shape[2] ** 0.5 + self.bias
+        return logits.float().masked_fill(~there, -1e9).softmax(1) * there.sum(1, keepdim=True) * there
 
 
 def shares(gates: Tensor, fields: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 STEP = 0.1  # what a level's output is multiplied by to begin with: it learns more slowly than what it builds on
 
 

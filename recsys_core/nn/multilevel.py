@@ -21,7 +21,8 @@ Pooling = Literal["attention", "mean"]
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the network. factors: of all vectors; width: hidden units of a level; generator: hidden units, 0 = plain sum."""
+    """Sizes of the network. factors: of all vectors; width: hidden units of a level; generator: hidden units, 0 = plain sum;
+    text: numbers of a text that are read."""
 
     factors: int
     width: int = 64
@@ -31,6 +32,7 @@ class Shape:
     pooling: Pooling = "mean"
     generator: int = 0
     dropout: float = 0.0
+    text: int = 2**20
 
 
 class Encoded(NamedTuple):
@@ -53,7 +55,7 @@ class FeatureTower(nn.Module):
         self.id = nn.Embedding(n_ids, shape.factors) if n_ids else None
         if self.id is not None:
             nn.init.normal_(self.id.weight, std=START)
-        self.fields = FieldEmbeddings(layout, shape.factors, shape.dropout, std=START)
+        self.fields = FieldEmbeddings(layout, shape.factors, shape.dropout, START, shape.text)
         self.n_fields = len(layout.kinds) + bool(n_ids)
         self.gate = FieldGate(self.n_fields, shape.factors) if shape.adaptive and self.n_fields > 1 else None
         self.levels = Levels(shape.levels, shape.factors, shape.width, shape.dropout)

@@ -23,7 +23,7 @@ from recsys_core.models.features._m6_objective import Objective
 from recsys_core.models.features._m6_pairs import Pairs, distinct, last
 from recsys_core.models.features.m6_rec import M6Rec
 from recsys_core.nn.batches import Ragged
-from recsys_core.nn.field_embeddings import FieldRows, Layout
+from recsys_core.nn.field_embeddings import FieldEmbeddings, FieldRows, Layout
 from recsys_core.nn.fusers import FUSERS
 from recsys_core.nn.multilevel import FeatureTower, HistoryPool, Shape
 
@@ -80,8 +80,7 @@ def by_hand(tower: FeatureTower, table: np.ndarray, row: int, there: list[bool],
     fields = [w["id.weight"][row], category, number]
     gates = np.array(there, float)
     if tower.gate is not None:
-        seen = np.concatenate([norm(e) * t for e, t in zip(fields, there, strict=True)])
-        logits = w["gate.weigh.weight"] @ seen + w["gate.weigh.bias"]
+        logits = [norm(e) @ w["gate.weight"][f] / np.sqrt(len(e)) + w["gate.bias"][f] for f, e in enumerate(fields)]
         gates = np.array([np.exp(logits[f]) if there[f] else 0.0 for f in range(3)])
         gates *= sum(there) / gates.sum()
     made = [gates[1] * fields[1] + gates[2] * fields[2]]
@@ -179,7 +178,9 @@ def test_a_hidden_id_hides_all_that_training_knows_of_the_item(fitted: M6Rec) ->
                     net.item_rows.numbers[:, span] += 1
             after, changed = net.items(codes, nobody), net.items(codes)
         torch.testing.assert_close(after.vectors, before.vectors, rtol=0, atol=0)
-        torch.testing.assert_close(after.roles, before.roles, rtol=0, atol=0)
+        torch.testing.assert_close(after.roles[-N_NEW:], before.roles[-N_NEW:], rtol=0, atol=0)
+        told = torch.ones_like(after.roles[:-N_NEW])  # what is in a history was chosen by somebody: its own vector there stays
+        torch.testing.assert_close(after.roles[:-N_NEW] - before.roles[:-N_NEW], told, rtol=0, atol=1e-5)
         assert (changed.vectors[:-N_NEW] != with_id.vectors[:-N_NEW]).any(1).all()
         torch.testing.assert_close(changed.vectors[-N_NEW:], before.vectors[-N_NEW:], rtol=0, atol=0)  # new items never have any
 
@@ -320,3 +321,20 @@ def test_ratings_are_told_from_features_too() -> None:
     assert np.sqrt(np.mean((predicted - value) ** 2)) < 0.5 * value.std()
     with pytest.raises(Unsupported, match="mse"):
         M6Rec(**(SMALL | {"epochs": 1})).fit(rated, ONE).predict_ratings(base.user, base.item)
+
+
+def test_of_a_text_the_leading_numbers_are_read() -> None:
+    """And the last one, which says that there is no text; other vectors are read whole."""
+    layout = Layout(np.repeat([0, 1], 9), ("text", "vector"))
+    fields = FieldEmbeddings(layout, 4, text=3)
+    numbers = torch.randn(5, 18)
+    changed = numbers.clone()
+    changed[:, 3:8] = 7.0
+    with torch.no_grad():
+        rows = FieldRows(sparse.csr_matrix(numbers.numpy()), layout).take(torch.arange(5))
+        other = FieldRows(sparse.csr_matrix(changed.numpy()), layout).take(torch.arange(5))
+        torch.testing.assert_close(fields(other), fields(rows))
+        missing = fields.readers[0][-1].weight[:, -1] * numbers[:, 8:9]
+        told = numbers[:, :3] @ fields.readers[0][-1].weight[:, :3].T + missing
+        torch.testing.assert_close(fields(rows)[:, 0], told)
+        torch.testing.assert_close(fields(rows)[:, 1], numbers[:, 9:] @ fields.readers[1][-1].weight.T)

@@ -113,8 +113,8 @@ class M6Net(nn.Module):
         vectors, shares = self.item_tower(codes, rows, there)
         count = known.to(vectors.dtype)
         roles = self.role(vectors).float()
-        if self.history_id is not None:
-            roles = roles + self.history_id(codes) * count[:, None]
+        if self.history_id is not None:  # hidden ids are those of items to be scored: what is in a history was chosen by somebody
+            roles = roles + self.history_id(codes) * self.known[codes].to(vectors.dtype)[:, None]
         biases = self.bias(codes).squeeze(1) * count if self.bias is not None else torch.zeros_like(count)
         return Items(vectors, biases, roles, shares)
 

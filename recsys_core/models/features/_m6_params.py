@@ -41,6 +41,16 @@ class M6Params(TrainingParams):
         label="Read text columns",
         help="Reads titles and descriptions too; off: only categories, numbers, dates and vectors.",
     )
+    text_numbers: int | Literal["auto"] = param(
+        "auto",
+        ge=1,
+        le=4096,
+        label="Numbers of a text read",
+        help="How many of the numbers a text was turned into are read, the most telling first. Few keep it from learning single titles by "
+        "heart. Automatic: by the number of items, 16 to 64.",
+        tune=(4, 64, "log"),
+        advanced=True,
+    )
     derived: bool = param(
         False,
         label="Use high-level features",

@@ -76,6 +76,8 @@ class M6Rec(DeepRecommender):
             "factors": int(np.clip(16 * round(np.sqrt(stats.n_users) / 4), 16, 128)),
             # Cosines span 2 / temperature on the log scale, which must hold the odds of one item against all.
             "temperature": round(1.5 / np.log(max(10, stats.n_items)), 3),
+            # A title that is read in many numbers is as good as an id: one number for a hundred items.
+            "text_numbers": int(np.clip(stats.n_items // 100, 16, 64)),
             "batch_size": int(np.clip(2 ** np.round(np.log2(max(1, stats.n_users) / 10)), 8, 512)),
             "extra_items": stats.n_items if stats.n_items <= WHOLE_CATALOGUE else 2048,
         }
@@ -115,7 +117,7 @@ class M6Rec(DeepRecommender):
         from ._m6_net import M6Net, choosers_of
 
         p = self.resolved
-        shape = Shape(p.factors, p.width, p.levels, p.fuser, p.adaptive, p.pooling, p.generator, p.dropout)
+        shape = Shape(p.factors, p.width, p.levels, p.fuser, p.adaptive, p.pooling, p.generator, p.dropout, p.text_numbers)
         chosen = None
         if p.item_history == "users" and p.ids:
             pairs = self.fitted.matrix("seen" if p.loss == "mse" else "binary").tocoo()
