@@ -23,7 +23,7 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[1]
 WIDTH = 1440
 # pixels: whole cards
-HEIGHTS = {"home": 684, "data": 1204, "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1400, "diversity": 1206}
+HEIGHTS = {"home": 684, "data": 1204, "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1400, "diversity": 1206, "features": 1300}
 INSPECTED = ("ease", "weighted")  # two lists side by side
 MOST_BYTES = 250_000
 START_SECONDS, TRAIN_SECONDS, DRAW_SECONDS = 60, 300, 60
@@ -146,6 +146,7 @@ def pictures(browser: Any, url: str, workspace: Path, out: Path) -> None:
     for name, address in {
         "home": "/",
         "data": f"/data?view=saved&dataset={dataset}",
+        "features": f"/data?view=saved&dataset={dataset}&part=Features&side=item&column=categories",
         "train": f"/train?dataset={dataset}",
         "inspect": f"/inspect?dataset={dataset}&runs={','.join(run_ids(workspace, INSPECTED))}",
     }.items():
