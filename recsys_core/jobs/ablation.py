@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -84,7 +85,12 @@ class Judge:
             top = recommend_test(model, split, self.spec.k)
         found = {"": self._figures(top, holdout, train)}
         for name, part in apart(train, holdout, split).items():
-            found[name] = self._figures(model.recommend_holdout(part, self.spec.k), part, train)
+            lists = (
+                model.recommend_holdout(part, self.spec.k)
+                if split is None
+                else recommend_test(model, replace(split, test=part), self.spec.k)
+            )
+            found[name] = self._figures(lists, part, train)
         users = np.unique(np.concatenate([frame.index.to_numpy(np.int64) for frame in found.values()]))
         columns = tuple(f"{where}/{name}" if where else name for where, frame in found.items() for name in frame.columns)
         return columns, users, np.concatenate([frame.reindex(users).to_numpy(np.float64).T for frame in found.values()])
@@ -243,10 +249,12 @@ def _train(
 
 
 def _read(file: Path) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, float] | None:
-    if not file.exists():
+    """What is kept of a variant; None where nothing is, or nothing that can be read: it is then trained again."""
+    try:
+        with np.load(file, allow_pickle=False) as saved:
+            return tuple(json.loads(str(saved["columns"]))), saved["users"], saved["figures"], float(saved["seconds"])
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
         return None
-    with np.load(file, allow_pickle=False) as saved:
-        return tuple(json.loads(str(saved["columns"]))), saved["users"], saved["figures"], float(saved["seconds"])
 
 
 def _write(file: Path, columns: tuple[str, ...], users: np.ndarray, figures: np.ndarray, seconds: float) -> None:

@@ -36,7 +36,7 @@ from .sources import FilesSource, Fold, RuleSource, SplitSource
 from .spec import TrainSpec
 
 KNOWN_VALIDATION = (
-    "A random share of each training user's known items: this recommender reads no features, so new items could not tell it when to stop. "
+    "A random share of each training user's known items: what learns here reads no features, so new items could not tell it when to stop. "
     "The test part was read once, at the end."
 )
 FIT_SHARE = 0.95  # of the progress bar; recommending and measuring are quick beside a fit that takes long

@@ -366,3 +366,16 @@ def test_the_command_line_tells_it_all(films, toy, capsys, monkeypatch):
     assert main([*base, "--json"]) == 0 and len(toy.fitted_with) == n
     assert json.loads(capsys.readouterr().out)["best"][""]["ndcg@5"] in (0, 2)
     assert main(["ablation", "--run", "x", "--dataset", "y"]) == 2 and main(["ablation", "--dataset", "Tastes"]) == 2
+
+
+def test_a_damaged_figure_is_made_again(tmp_path) -> None:
+    from recsys_core.jobs.ablation import _read, _write
+
+    file = tmp_path / "one.npz"
+    assert _read(file) is None
+    _write(file, ("ndcg@5",), np.arange(3), np.ones((1, 3)), 2.0)
+    assert _read(file)[0] == ("ndcg@5",)
+    file.write_bytes(file.read_bytes()[:40])
+    assert _read(file) is None
+    file.write_bytes(b"")
+    assert _read(file) is None
