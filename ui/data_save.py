@@ -45,8 +45,11 @@ def _save(upload: uploads.Upload, source: Any, plan: Any, name: str) -> None:
     def show(step: Progress) -> None:
         bar.progress(min(1.0, step.fraction or 0.0), text=md(step.stage))
 
-    result = ingest(source, plan, RunContext(on_progress=show), work_dir=upload.folder)
-    entry = state.workspace().add_dataset(result, name, plan=plan)
+    try:
+        result = ingest(source, plan, RunContext(on_progress=show), work_dir=upload.folder)
+        entry = state.workspace().add_dataset(result, name, plan=plan)
+    finally:
+        bar.empty()
     finish(entry.name, entry.id, entry.already)
     upload.drop()
     st.rerun()

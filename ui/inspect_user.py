@@ -37,6 +37,9 @@ def user_tab(choice: Choice) -> None:
         lists = [_list_of(choice, run, user, k, held_out, had) for run in choice.runs]
         relevant = frozenset(item for item, counts in held_out.items() if counts)
         show_lists("user", lists, names, relevant)
+        among = first.holdout.candidates
+        if among is not None:
+            st.caption(f"The split makes lists of {count(len(among), 'item')} alone: of other items none can be here.")
         st.caption(
             "Click an item to see why it is on the list. :green-badge[:material/check: hit] marks items that were held out: "
             "this user had them, and the model did not know."

@@ -93,6 +93,8 @@ def protocol_form(entry: Any) -> Protocol | None:
         protocol = _protocol(entry, key, splitter, values, ks_text, seed) if ready else None
         if protocol is not None:
             st.caption(f":material/fact_check: {md(protocol.rule)}")
+            if key in NEW_ITEMS and not entry.stats.item_columns and not any(vectors_of_items(entry)):
+                st.warning(NOTHING_KNOWN, icon=":material/warning:")
         return protocol
 
 

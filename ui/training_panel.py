@@ -166,7 +166,8 @@ def curves(phases: Sequence[Phase], name: str, label: str, *, best: tuple[int, f
         hover = f"Best: pass %{{x}}<br>{charts.plain(label)} %{{y:.4f}}<extra></extra>"
         marker = {"symbol": "star", "size": 13, "color": charts.series_color(1)}
         fig.add_scatter(x=[best[0]], y=[best[1]], mode="markers", marker=marker, hovertemplate=hover, showlegend=False, cliponaxis=False)
-    fig.update_xaxes(nticks=6, tickformat="d")
+    last = max((x for _, xs, _ in drawn for x in xs), default=0)
+    fig.update_xaxes(tickformat="d", **({"dtick": 1} if last <= 6 else {"nticks": 6}))  # no ticks between two passes
     fig.update_yaxes(nticks=5, title_standoff=16)
     values = [y for _, _, ys in drawn for y in ys]
     if name == "learning_rate":

@@ -23,7 +23,7 @@ def save_dataset(data: Dataset, folder: Path, *, tables: bool = True) -> None:
     save_arrays(arrays, folder / "arrays.safetensors")
     for side, ids, table in (("users", data.users, data.user_table), ("items", data.items, data.item_table)):
         ids.save(folder / f"{side}.parquet")
-        if tables and table is not None:
+        if tables and table is not None and len(table.columns):  # parquet counts no rows where there are no columns
             table.to_parquet(folder / f"{side[:-1]}_table.parquet", index=False)
     about = {"name": data.name, "feedback": data.feedback, "threshold": data.threshold, "meta": data.meta, "stats": data.stats.as_dict()}
     (folder / "dataset.json").write_text(json.dumps(about, indent=1))

@@ -245,4 +245,5 @@ class ColdBridge(FusedModel):
         method = "Items like this one by their columns stand for it; what the history says for them, weighted and added up."
         told = Explanation.of_history(np.flatnonzero(parts), parts[parts != 0], self.fitted.n_items, method)
         best = replace(told, refs=told.refs[:k], contributions=told.contributions[:k])  # what speaks for it comes first
-        return best if exact else replace(best, total=total, exact=False)
+        # Mixed: parts of a sum even where they fall short of it, and no falls of the score as reasons of other models are.
+        return best if exact else replace(best, kind="mixed", sorts=("history",) * len(best.refs), total=total, exact=False)

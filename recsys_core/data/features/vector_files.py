@@ -16,7 +16,7 @@ from .vectors import read_vectors
 SUFFIXES = (".parquet", ".npy", ".npz")
 LONGEST = 16_384  # numbers a vector
 _ID_NAMES = ("id", "ids", "item_id", "user_id", "item", "user", "key", "index")
-_FORMS = "A .parquet file with an id column and one of lists (or columns of numbers), or a .npz file with 'ids' and 'vectors'."
+_FORMS = "Give a .parquet file with an id column and one of lists (or columns of numbers), or a .npz file with 'ids' and 'vectors'."
 
 
 def read_vector_file(path: str | Path, id_column: str | None = None) -> tuple[pd.Series, np.ndarray]:
@@ -32,8 +32,8 @@ def read_vector_file(path: str | Path, id_column: str | None = None) -> tuple[pd
     except FileNotFoundError:
         raise DataError(f"There is no file '{path.name}'.", "Check the path.") from None
     except Exception as error:  # whatever a broken file makes its reader stumble over
-        why = " ".join(str(error).split())[:200]
-        if "pickle" in why.lower():
+        why = "It is damaged, or not what the end of its name says."  # the reader's own words name its internals
+        if "pickle" in str(error).lower():
             why = "It holds Python objects, which are not read because they can run code."
         raise DataError(f"'{path.name}' cannot be read as vectors. {why}", _FORMS) from None
     ids, vectors = found

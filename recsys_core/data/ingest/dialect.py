@@ -60,7 +60,8 @@ def sniff(text: str, name: str, *, delimiter: str | None = None, header: bool | 
     if not chosen or width < 2:
         what = f"with the separator {DELIMITER_NAMES.get(delimiter, repr(delimiter))}" if delimiter else "with any known separator"
         raise DataError(
-            f"'{name}' has only one column {what}; at least a user and an item column are needed.",
+            f"'{name}' has only one column {what}; at least two are needed: a user and an item, "
+            "or in a table of items or users an id and what describes it.",
             "Separate the columns by comma, semicolon, tab, '|' or '::', or choose the separator by hand.",
         )
     at = _first_row(records, width)

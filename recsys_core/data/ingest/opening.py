@@ -134,7 +134,11 @@ def _parquet(path: Path, shown: str, notes: list[str], base: dict[str, Any]) -> 
         except Exception as error:
             raise unreadable(shown, error) from None
     if len(described) < 2:
-        raise DataError(f"'{shown}' has only one column; at least a user and an item column are needed.", "Give a table with both.")
+        raise DataError(
+            f"'{shown}' has only one column; at least two are needed: a user and an item, "
+            "or in a table of items or users an id and what describes it.",
+            "Give a file with both.",
+        )
     if n_rows == 0:
         raise DataError(f"'{shown}' has columns but no rows.", "Give a file with one row for each interaction.")
     columns = tuple(row[0] for row in described)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -172,13 +173,16 @@ class FeatureMf(FactorModel):
         extra = self._extra(row.data).astype(np.float64)
         vectors = self.item_factors[row.indices].astype(np.float64)
         solved = np.linalg.solve(self._gram + (vectors * extra[:, None]).T @ vectors, self.item_factors[item].astype(np.float64))
-        told = Explanation.of_history(row.indices, (1 + extra) * (vectors @ solved), k, "The score is a sum of one part for each item.")
+        parts = (1 + extra) * (vectors @ solved)
+        method = "The score is a sum of one part for each item of the history"
         centre = self._centres(np.array([-1 if user is None else user]))[0]
-        rest = self.resolved.regularization * float(centre @ solved)
-        if rest == 0:
-            return told
-        method = f"One part for each item of the history; {rest:.3g} of the score come from what the user table says."
-        return Explanation("history", told.refs, told.contributions, told.total + rest, exact=False, method=method)
+        of_user = self.resolved.regularization * float(centre @ solved)
+        if of_user == 0:
+            return Explanation.of_history(row.indices, parts, k, f"{method}.")
+        # -1 stands for the user's columns: all together are one part more
+        told = Explanation.of_history(np.append(row.indices, -1), np.append(parts, of_user), k, f"{method} and one for the user's columns.")
+        refs = tuple("all columns of the user" if ref == -1 else ref for ref in told.refs)
+        return replace(told, kind="mixed", refs=refs, sorts=tuple("user feature" if ref == -1 else "history" for ref in told.refs))
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | ({} if self.of_users is None else {"of_users": self.of_users})
