@@ -23,7 +23,10 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[1]
 WIDTH = 1440
 # pixels: whole cards
-HEIGHTS = {"home": 684, "data": 1204, "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1400, "diversity": 1206, "features": 1300}
+HEIGHTS = {
+    "home": 684, "data": 1204, "features": 1300,
+    "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1400, "diversity": 1206,
+}  # fmt: skip
 INSPECTED = ("ease", "weighted")  # two lists side by side
 MOST_BYTES = 250_000
 START_SECONDS, TRAIN_SECONDS, DRAW_SECONDS = 60, 300, 60

@@ -75,13 +75,21 @@ def trained_otherwise(run: Any) -> str:
     return "Trained with earlier features: those of the dataset were changed since. Train it again to use them."
 
 
+def says_of_items(entry: Any) -> bool:
+    """Whether any column gives features of items, as the dataset's columns are chosen now."""
+    return "item" in columns_read(entry, _chosen(entry), sides=("item",))
+
+
+def _chosen(entry: Any) -> FeatureSet:
+    try:
+        return feature_set(entry, current_features(entry))
+    except NotFound:  # its file is gone: Data says so
+        return FeatureSet()
+
+
 def _read_by(entry: Any, model: Any, params: Any = None) -> dict[str, list[str]]:
     """params: validated ones; None: the defaults."""
-    try:
-        chosen = feature_set(entry, current_features(entry))
-    except NotFound:  # its file is gone: Data says so
-        chosen = FeatureSet()
-    return columns_read(entry, chosen, model.unread_kinds(params or model.Params()), model.feature_sides)
+    return columns_read(entry, _chosen(entry), model.unread_kinds(params or model.Params()), model.feature_sides)
 
 
 def _reads(run: Any) -> bool:

@@ -16,10 +16,16 @@ from . import state
 from .errors import error_box
 from .forms import checked, params_form
 from .text import md
+from .train_features import says_of_items
 from .train_own_test import OWN_TEST, own_test_picker
 
 DEFAULT_KS = "5, 10, 20"
 ORDER = ("random", "leave_last", "global_time", "cold_users", "cold_items", "cold_both", "kfold", OWN_TEST)
+NEW_ITEMS = ("cold_items", "cold_both")
+NOTHING_KNOWN = (
+    "No column says anything of this dataset's items, so every recommender ranks new items by chance. "
+    "Add the dataset again with an item table, or give it vectors on its tab Features."
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def protocol_form(entry: Any) -> Protocol | None:
         protocol = _protocol(entry, key, splitter, values, ks_text, seed) if ready else None
         if protocol is not None:
             st.caption(f":material/fact_check: {md(protocol.rule)}")
-            if key in NEW_ITEMS and not entry.stats.item_columns and not any(vectors_of_items(entry)):
+            if key in NEW_ITEMS and not says_of_items(entry):
                 st.warning(NOTHING_KNOWN, icon=":material/warning:")
         return protocol
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,19 @@ def test_chosen_models_become_jobs_with_their_settings(open_page, text_of, saved
     assert (spec.model, spec.seed, spec.ks, spec.split, job.title) == ("als", 7, (3, 10), "random", "My ALS")
     assert spec.model_params().factors == "auto"
     assert "is under way already" in text_of(at) and at.button(key="train-chosen").disabled
+
+
+def test_rules_for_new_items_warn_where_nothing_describes_the_items(open_page, text_of, saved) -> None:
+    at = open_page("train", dataset=saved[1])
+    assert "ranks new items by chance" not in text_of(at)
+    at.selectbox(key="split-rule").set_value("cold_items").run()
+    assert "ranks new items by chance" in text_of(at)
+    data = _data()
+    described = pd.DataFrame({"kind": [f"kind {n % 3}" for n in range(data.n_items)]})
+    other = saved[0].add_dataset(replace(data, item_table=described), "Described")
+    at = open_page("train", dataset=other.id)
+    at.selectbox(key="split-rule").set_value("cold_items").run()
+    assert not at.exception and "ranks new items by chance" not in text_of(at)
 
 
 def test_presets_change_what_is_trained(open_page, saved) -> None:

@@ -165,8 +165,10 @@ def test_feature_mf_serves_new_items_and_new_users_by_their_tables(case: Feature
     assert (genre[lists[:20]] == "genre 0").mean() > 0.6 and (genre[lists[20:]] == "genre 1").mean() > 0.6
     popular = model.recommend_for_history(nobody, 5).items
     assert (popular == np.argsort(-case.train.item_counts, kind="stable")[:5]).all(), "without a row of the table: what is popular"
-    told = model.explain(int(lists[0, 0]), user=int(one[0]))
+    told = model.explain(int(lists[0, 0]), user=int(one[0]), k=1000)
     assert told.total == pytest.approx(float(model.scores(one[:1])[0, lists[0, 0]]), rel=1e-3)
+    assert told.exact and sum(told.contributions) == pytest.approx(told.total, rel=1e-6)
+    assert "user feature" in told.sorts and len(told.sorts) == len(told.refs)
 
 
 def test_users_of_the_table_without_interactions_are_served_from_their_rows(case: FeatureCase) -> None:

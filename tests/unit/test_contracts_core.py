@@ -378,6 +378,12 @@ def test_a_dataset_comes_back_with_its_fingerprint(tmp_path: Path, with_time: bo
     assert (again.time is None) == (not with_time) and again.item_table["title"].tolist()[0] == "ö" and again.user_table is None
 
 
+def test_a_table_without_columns_is_not_kept(tmp_path: Path) -> None:
+    data = small(item_table=pd.DataFrame(index=range(3)))
+    save_dataset(data, tmp_path)
+    assert load_dataset(tmp_path).item_table is None
+
+
 def test_a_model_may_be_saved_without_its_data(tmp_path: Path) -> None:
     train = tastes().train
     model = Popular(half_life_days=30).fit(train)
