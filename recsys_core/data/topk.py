@@ -11,6 +11,8 @@ from scipy import sparse
 
 from .ids import IdMap
 
+TIED_SHARE = 0.5  # of the lists of new items: from here on a recommender is said to know nothing of them
+
 
 @dataclass(frozen=True)
 class TopK:
@@ -24,6 +26,14 @@ class TopK:
     def __post_init__(self) -> None:
         if self.items.shape != self.scores.shape or len(self.users) != len(self.items):
             raise ValueError(f"users {self.users.shape}, items {self.items.shape} and scores {self.scores.shape} do not fit together")
+
+    @property
+    def tied(self) -> np.ndarray:
+        """bool (B,): lists of which all places have the same score."""
+        with np.errstate(invalid="ignore"):
+            low = np.where(np.isnan(self.scores), np.inf, self.scores).min(axis=1)
+            high = np.where(np.isnan(self.scores), -np.inf, self.scores).max(axis=1)
+        return low == high
 
     @property
     def k(self) -> int:

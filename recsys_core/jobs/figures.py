@@ -12,14 +12,12 @@ import pandas as pd
 
 from ..data.dataset import Dataset
 from ..data.holdout import Holdout
-from ..data.topk import TopK
+from ..data.topk import TIED_SHARE, TopK
 from ..evaluation.protocol import candidates_sentence
 from ..metrics import Catalog, Evaluation, evaluate
 from ..models._base import Recommender
 from ..splitting._base import PARTS, Split
 from ..store.files import plain
-
-TIED_SHARE = 0.5  # of the lists of new items: from here on a recommender is said to know nothing of them
 
 
 @dataclass
@@ -88,7 +86,7 @@ def new_item_notes(model: Recommender, parts: dict[str, Part], train: Dataset) -
     told = [part for part in parts.values() if _only_untrained(part.holdout.candidates, counts) and len(part.top)]
     if not told:
         return []
-    tied = np.concatenate([_all_tied(part.top) for part in told]).mean() >= TIED_SHARE
+    tied = np.concatenate([part.top.tied for part in told]).mean() >= TIED_SHARE
     if model.reads(model.params) and train.item_table is not None and not tied:
         return []
     why = "it gives all of them the same score" if tied else "it knows nothing of an item but who chose it"
@@ -97,15 +95,6 @@ def new_item_notes(model: Recommender, parts: dict[str, Part], train: Dataset) -
 
 def _only_untrained(candidates: np.ndarray | None, train_counts: np.ndarray) -> bool:
     return candidates is not None and len(candidates) > 0 and not train_counts[candidates].any()
-
-
-def _all_tied(top: TopK) -> np.ndarray:
-    """bool (B,): lists of which all places have the same score."""
-    scores = top.scores
-    with np.errstate(invalid="ignore"):
-        low = np.where(np.isnan(scores), np.inf, scores).min(axis=1)
-        high = np.where(np.isnan(scores), -np.inf, scores).max(axis=1)
-    return low == high
 
 
 def pooled(evaluations: list[Evaluation]) -> Evaluation:

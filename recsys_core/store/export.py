@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..context import QUIET, RunContext
 from ..data.dataset import Dataset
-from ..data.topk import TopK, top_k
+from ..data.topk import TIED_SHARE, TopK, top_k
 from ..errors import BadInput
 from ..models._base import Recommender
 from ..models._masking import top_k_fair
@@ -30,6 +30,7 @@ from .spreadsheet import safe_frame
 from .workspace import Workspace
 
 SCORE_CELLS = 8_000_000  # scores held at once
+LOOKED_AT = 50  # users by whose lists is told whether the order of new items means anything
 LINE_END = "\r\n"  # RFC 4180; and so a lone CR inside a cell is quoted too, else what follows it would start a row
 
 
@@ -125,7 +126,22 @@ def plan_export(run: RunEntry, request: ExportRequest, *, model: Recommender | N
     if who.n_repeated:
         notes.append(f"{who.n_repeated:,} user ids were given more than once and are used once.")
     shaping = None if request.rerank is None else Shaping.make(request.rerank, with_table(model.fitted, data), request.k)
-    return Plan(model, data, request, who, allowed, notes + (shaping.notes if shaping is not None else []), shaping)
+    plan = Plan(model, data, request, who, allowed, notes + (shaping.notes if shaping is not None else []), shaping)
+    if request.new_items_only and len(who) and _knows_nothing_new(plan):
+        notes = [
+            *plan.notes,
+            "This recommender knows nothing of the new items: which of them are on a list, and in which order, is chance.",
+        ]
+        plan = replace(plan, notes=notes)
+    return plan
+
+
+def _knows_nothing_new(plan: Plan) -> bool:
+    """Whether it reads no columns, or gives all items of a list the same score; told by the lists of the first users."""
+    if not plan.model.reads(plan.model.params):
+        return True
+    bare = replace(plan, request=plan.request.model_copy(update={"k": max(2, plan.request.k)}), shaping=None)
+    return bool(_lists(bare, slice(0, min(LOOKED_AT, len(plan.who)))).tied.mean() >= TIED_SHARE)
 
 
 def _only_new(train: Dataset, data: Dataset, allowed: np.ndarray | None) -> tuple[np.ndarray, str]:

@@ -169,7 +169,9 @@ def test_lists_of_new_items_only_can_be_exported(workspace):
     found = preview(run, ExportRequest.make(k=5, new_items_only=True, seen="training"), n_users=3)
     names = set(run.ids()[1].decode(run.holdout().candidates))
     assert set(found.frame["item"].astype(str)) <= names and len(found.frame) == 15 and any("nobody choose" in n for n in found.notes)
+    assert not any("is chance" in note for note in found.notes)
     nothing = preview(run_of(workspace, "item_knn", "cold_items"), ExportRequest.make(k=1, new_items_only=True, seen="training"), n_users=9)
+    assert any("knows nothing of the new items" in note for note in nothing.notes)
     assert nothing.frame["item"].nunique() > 3, "who knows nothing of them does not give everybody the first of the file"
     with pytest.raises(BadInput, match="none of the items allowed is new"):
         preview(run_of(workspace, "popular", "random"), ExportRequest.make(k=5, new_items_only=True))
