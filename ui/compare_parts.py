@@ -73,16 +73,20 @@ def _label(runs: Sequence[Any], key: str) -> str:
 def _answer(view: View, runs: Sequence[Any], drawn: dict[str, list[Figures]]) -> str:
     """Who leads where something is new: "Content kNN for new items, EASE for new users"."""
     said = {"new_items": "new items", "new_users": "new users", "new_both": "new users and items at once"}
-    led: dict[str, list[str]] = {}
+    led: dict[tuple[str, ...], list[str]] = {}
     for key, words in said.items():
-        values = [f[0] for f in drawn.get(key, [])]
-        if not values or not np.isfinite(values).any():
+        values = np.array([f[0] for f in drawn.get(key, [])], dtype=np.float64)
+        if not np.isfinite(values).any():
             continue
-        best = int(np.nanargmax(values) if higher_is_better(view.name) else np.nanargmin(values))
-        led.setdefault(view.look(runs[best]).name, []).append(words)
+        best = np.nanmax(values) if higher_is_better(view.name) else np.nanmin(values)
+        level = tuple(view.look(run).name for run, value in zip(runs, values, strict=True) if value == best)  # a bridge and its model, say
+        led.setdefault(level, []).append(words)
     if len(runs) == 1:
         return f"{md(view.look(runs[0]).name)}, kind by kind"
-    parts = [f"{md(name)} {'' if n else 'is ahead '}for {listing(words, 3)}" for n, (name, words) in enumerate(led.items())]
+    parts = []
+    for n, (names, words) in enumerate(led.items()):
+        ahead = "" if n else "is ahead " if len(names) == 1 else "are ahead "
+        parts.append(f"{listing([md(name) for name in names], 3)} {ahead}for {listing(words, 3)}")
     return "; ".join(parts)
 
 

@@ -178,7 +178,8 @@ def learning(view: View) -> go.Figure:
             hovertemplate=f"Trial {trial['number']}, pass %{{x}}<br>{charts.plain(metric)} %{{y:.4f}}<extra></extra>",
         )
         told_of.add(name)
-    fig.update_xaxes(tickformat="d", nticks=8)
+    last = max((step["epoch"] for trial in known for step in trial["curve"]), default=1)
+    fig.update_xaxes(tickformat="d", **({"dtick": 1} if last < 10 else {"nticks": 8}))  # no ticks between two passes
     return fig
 
 

@@ -128,11 +128,8 @@ def plan_export(run: RunEntry, request: ExportRequest, *, model: Recommender | N
     shaping = None if request.rerank is None else Shaping.make(request.rerank, with_table(model.fitted, data), request.k)
     plan = Plan(model, data, request, who, allowed, notes + (shaping.notes if shaping is not None else []), shaping)
     if request.new_items_only and len(who) and _knows_nothing_new(plan):
-        notes = [
-            *plan.notes,
-            "This recommender knows nothing of the new items: which of them are on a list, and in which order, is chance.",
-        ]
-        plan = replace(plan, notes=notes)
+        note = "This recommender knows nothing of the new items: which of them are on a list, and in which order, is chance."
+        plan = replace(plan, notes=[*plan.notes, note])
     return plan
 
 
@@ -141,7 +138,7 @@ def _knows_nothing_new(plan: Plan) -> bool:
     if not plan.model.reads(plan.model.params):
         return True
     bare = replace(plan, request=plan.request.model_copy(update={"k": max(2, plan.request.k)}), shaping=None)
-    return bool(_lists(bare, slice(0, min(LOOKED_AT, len(plan.who)))).tied.mean() >= TIED_SHARE)
+    return bool(_lists(bare, slice(0, LOOKED_AT)).tied.mean() >= TIED_SHARE)
 
 
 def _only_new(train: Dataset, data: Dataset, allowed: np.ndarray | None) -> tuple[np.ndarray, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from recsys_core.jobs import TrainSpec
 from recsys_core.jobs.training import train_in_workspace
 from recsys_core.splitting._base import PARTS
 from recsys_core.store import Workspace
+from ui.compare_parts import _answer
 from ui.compare_tabs import TABS
 
 TAB = "New items and users"
@@ -71,3 +73,11 @@ def test_other_tabs_stand_lists_of_new_items_only(open_page, text_of, shown, tab
     assert tab in TABS
     at = open_page("compare", dataset=shown.datasets()[0].id, runs=_ids(shown, "cold_both"), chart=tab)
     assert not at.error and "Something went wrong" not in text_of(at)
+
+
+def test_equal_figures_lead_together() -> None:
+    """A bridge has its model's figures for known items: neither is ahead of the other."""
+    view = SimpleNamespace(name="ndcg@10", look=lambda run: SimpleNamespace(name=run))
+    drawn = {"new_items": [(0.1, 0, 0), (0.3, 0, 0), (0.2, 0, 0)], "new_users": [(0.4, 0, 0), (0.4, 0, 0), (float("nan"), 0, 0)]}
+    assert _answer(view, ["EASE", "Bridge", "Popular"], drawn) == "Bridge is ahead for new items; EASE and Bridge for new users"
+    assert _answer(view, ["EASE", "Bridge", "Popular"], {"new_users": drawn["new_users"]}) == "EASE and Bridge are ahead for new users"
