@@ -1,0 +1,1 @@
+"""Models that adapt to a new user in a few gradient steps."""
