@@ -16,75 +16,20 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import errors
 from ..errors import WorkbenchError
 from ..jobs.process import THREAD_VARIABLES, kill
+from .answers import Answer, Health, Preview, Ranked, Why, answers_of, error_of, ranked
 from .endpoint import PACKAGE, Endpoint, code_version, endpoint_path, read_endpoint
+from .onboarding import Onboarding
 
 START_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """One list, best first, in external ids. unknown: what was asked with and the run does not know."""
-
-    items: tuple[str, ...]
-    scores: tuple[float, ...]
-    unknown: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Of one run: a list for each user or history. error: why it could not answer (rows are empty then)."""
-
-    run: str
-    rows: tuple[Ranked, ...]
-    seconds: float
-    error: WorkbenchError | None = None
-
-
-@dataclass(frozen=True)
-class Why:
-    """models._base.Explanation in external ids: refs are item ids where kind (or the ref's own of `sorts`) is "history", else names."""
-
-    kind: str
-    refs: tuple[str, ...]
-    contributions: tuple[float, ...]
-    total: float
-    exact: bool
-    method: str
-    sorts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Preview:
-    """store.export.ExportPreview with its frame as columns: name -> values."""
-
-    columns: dict[str, list[Any]]
-    n_rows: int
-    n_users: int
-    n_unknown: int
-    n_items_allowed: int
-    notes: list[str]
-
-
-@dataclass(frozen=True)
-class Health:
-    """loaded: what is in memory, one dict a run ("run", "model", "memory_bytes", "load_seconds")."""
-
-    pid: int
-    version: str
-    uptime_seconds: float
-    memory_bytes: int
-    budget_bytes: int
-    loaded: tuple[dict[str, Any], ...] = field(default=())
-
-
-class ScorerClient:
+class ScorerClient(Onboarding):
     """workspace: a Workspace or its folder. timeout_seconds: of one question, loading a model included."""
 
     def __init__(
@@ -135,7 +80,7 @@ class ScorerClient:
     def similar_items(self, run: str, items: Sequence[str], k: int = 10) -> list[Ranked]:
         """The items most similar to each; raises Unsupported where the model cannot tell."""
         rows = self._ask("similar_items", {"run": run, "items": list(map(str, items)), "k": int(k)})["rows"]
-        return [_ranked(row) for row in rows]
+        return [ranked(row) for row in rows]
 
     def explain(self, run: str, item: str, *, user: str | None = None, history: Sequence[str] | None = None, k: int = 5) -> Why:
         """Why `item`, for a user of the training set or for a history."""
@@ -154,7 +99,7 @@ class ScorerClient:
 
     def warm(self, runs: Sequence[str]) -> dict[str, Answer]:
         """Load runs before they are asked for."""
-        return _answers(self._ask("warm", {"runs": list(runs)})) if runs else {}
+        return answers_of(self._ask("warm", {"runs": list(runs)})) if runs else {}
 
     def evict(self, runs: Sequence[str] | None = None) -> int:
         """Let go of some runs (None: all); how many were held. Does not start a scorer for that."""
@@ -238,7 +183,7 @@ class ScorerClient:
             "exclude_seen": exclude_seen,
             "candidates": None if candidates is None else list(map(str, candidates)),
         }
-        return _answers(self._ask(verb, body))
+        return answers_of(self._ask(verb, body))
 
     def _ask(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
         for attempt in (1, 2):
@@ -278,23 +223,8 @@ class ScorerClient:
         if response.status == 401:  # the port belongs to another scorer by now
             raise ConnectionError("the token was refused")
         if "error" in answer:
-            raise _error(answer["error"])
+            raise error_of(answer["error"])
         return answer
 
 
-def _error(about: dict[str, str]) -> WorkbenchError:
-    """The error of the scorer, as the same class."""
-    cls = getattr(errors, about["type"], WorkbenchError)
-    known = isinstance(cls, type) and issubclass(cls, WorkbenchError)
-    return (cls if known else WorkbenchError)(about["message"], about["hint"])
-
-
-def _answers(answer: dict[str, Any]) -> dict[str, Answer]:
-    return {
-        run: Answer(run, tuple(map(_ranked, got["rows"])), got["seconds"], _error(got["error"]) if "error" in got else None)
-        for run, got in answer["runs"].items()
-    }
-
-
-def _ranked(row: dict[str, Any]) -> Ranked:
-    return Ranked(tuple(row["items"]), tuple(row["scores"]), tuple(row.get("unknown", ())))
+__all__ = ["Answer", "Health", "Preview", "Ranked", "ScorerClient", "Why"]

@@ -71,6 +71,38 @@ class ExportListsRequest(Request):
     write: bool = False
 
 
+class ScaleRequest(Request):
+    """How answers are given on the data of a run."""
+
+    run: Id
+
+
+class QuestionsRequest(Request):
+    """What to ask a new user next; values: one for each answer."""
+
+    run: Id
+    answers: Annotated[list[Id], Field(max_length=1_000)] = []
+    values: Annotated[list[float], Field(max_length=1_000)] = []
+    skipped: Annotated[list[Id], Field(max_length=1_000)] = []
+    n: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class MapRequest(Request):
+    """The n most popular items, and those of `history`, on the plane."""
+
+    run: Id
+    n: Annotated[int, Field(ge=1, le=5_000)] = 400
+    history: Annotated[list[Id], Field(max_length=1_000)] = []
+
+
+class PathRequest(Request):
+    """A user on the plane, described by a history; values: one for each item."""
+
+    run: Id
+    history: Annotated[list[Id], Field(max_length=1_000)] = []
+    values: Annotated[list[float], Field(max_length=1_000)] | None = None
+
+
 class HealthRequest(Request):
     """Nothing to say."""
 

@@ -3,9 +3,9 @@
     python -m recsys_core.serving.scorer --workspace W
 
 Listens on 127.0.0.1 only, on a port the system picks; port and a random token stand in a file of the
-workspace that only its owner may read. JSON in, JSON out: POST /recommend_for_history, /recommend,
-/similar_items, /explain, /export, /warm, /evict, /health, /stop. It ends by itself when nobody has asked for a while, when
-another scorer took its place, or when its workspace is gone. Pages use `client.ScorerClient`.
+workspace that only its owner may read. JSON in, JSON out: POST /<verb> of `VERBS`, /health, /stop. It ends by
+itself when nobody has asked for a while, when another scorer took its place, or when its workspace is gone.
+Pages use `client.ScorerClient`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..errors import BadInput, NotFound, Unsupported, WorkbenchError
 from ..jobs.process import identity
 from ..store.files import plain
 from ..store.workspace import Workspace
-from . import requests, verbs
+from . import onboarding_verbs, requests, verbs
 from .endpoint import Endpoint, code_version, read_endpoint, remove_endpoint, write_endpoint
 from .loaded import LoadedModels
 
@@ -43,6 +43,10 @@ VERBS = {
     "similar_items": (requests.SimilarRequest, verbs.similar_items),
     "explain": (requests.ExplainRequest, verbs.explain),
     "export": (requests.ExportListsRequest, verbs.export),
+    "scale": (requests.ScaleRequest, onboarding_verbs.scale),
+    "questions": (requests.QuestionsRequest, onboarding_verbs.questions),
+    "item_map": (requests.MapRequest, onboarding_verbs.item_map),
+    "user_path": (requests.PathRequest, onboarding_verbs.user_path),
     "warm": (requests.RunsRequest, verbs.warm),
     "evict": (requests.RunsRequest, verbs.evict),
 }

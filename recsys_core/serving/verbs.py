@@ -12,6 +12,7 @@ from ..data.histories import Histories
 from ..data.ids import IdMap
 from ..data.topk import TopK
 from ..errors import NotFound, Unsupported, WorkbenchError
+from ..evaluation.questions import told
 from ..models._base import Recommender
 from ..store.shaping import Shaping
 from .loaded import LoadedModels
@@ -24,17 +25,22 @@ def error_json(error: WorkbenchError) -> dict[str, str]:
 
 
 def recommend_for_history(models: LoadedModels, ask: HistoryRequest) -> dict[str, Any]:
-    """Lists of each run for histories; unknown items are named beside each."""
+    """Lists of each run for histories; unknown items are named beside each. With values, what is disliked is kept out of the lists
+    (with exclude_seen), and a model of choices is not told that it was chosen."""
     if ask.values is not None and [len(row) for row in ask.values] != [len(row) for row in ask.histories]:
         raise Unsupported("values must give one number for every item of every history.")
 
-    def answer(model: Recommender) -> list[dict[str, Any]]:
+    def answer(model: Recommender, clock: Clock) -> list[dict[str, Any]]:
         items = model.fitted.items
-        histories, unknown = encode_histories(items, ask.histories, ask.values)
+        given, unknown = encode_histories(items, ask.histories, ask.values)
+        histories, hidden = (given, np.zeros(len(given.items), dtype=bool)) if ask.values is None else told(model, given)
         shaping = _shaping(model, ask)
-        top = model.recommend_for_history(
-            histories, shaping.depth if shaping else ask.k, exclude_seen=ask.exclude_seen, candidates=_candidates(items, ask.candidates)
-        )
+        depth, spare = shaping.depth if shaping else ask.k, _most_in_a_row(given, hidden) if ask.exclude_seen else 0
+        with clock:
+            top = model.recommend_for_history(
+                histories, depth + spare, exclude_seen=ask.exclude_seen, candidates=_candidates(items, ask.candidates)
+            )
+        top = without(top, given, hidden, depth, len(items)) if spare else top
         top = shaping.shaped(top, ask.k, histories) if shaping else top
         return [row | {"unknown": missing} for row, missing in zip(lists(top, items), unknown, strict=True)]
 
@@ -44,13 +50,13 @@ def recommend_for_history(models: LoadedModels, ask: HistoryRequest) -> dict[str
 def recommend(models: LoadedModels, ask: UsersRequest) -> dict[str, Any]:
     """Lists of each run for training users; one it does not know gets what is popular, and is named."""
 
-    def answer(model: Recommender) -> list[dict[str, Any]]:
+    def answer(model: Recommender, clock: Clock) -> list[dict[str, Any]]:
         train = model.fitted
         codes = train.users.encode(ask.users)
         shaping = _shaping(model, ask)
-        top = model.recommend(
-            codes, shaping.depth if shaping else ask.k, exclude_seen=ask.exclude_seen, candidates=_candidates(train.items, ask.candidates)
-        )
+        depth, candidates = shaping.depth if shaping else ask.k, _candidates(train.items, ask.candidates)
+        with clock:
+            top = model.recommend(codes, depth, exclude_seen=ask.exclude_seen, candidates=candidates)
         top = shaping.shaped(top, ask.k, shaping.shelf.histories(codes)) if shaping else top
         unknown = [[user] if code < 0 else [] for user, code in zip(ask.users, codes, strict=True)]
         return [row | {"unknown": missing} for row, missing in zip(lists(top, train.items), unknown, strict=True)]
@@ -58,14 +64,29 @@ def recommend(models: LoadedModels, ask: UsersRequest) -> dict[str, Any]:
     return each_run(models, ask.runs, answer)
 
 
-def each_run(models: LoadedModels, runs: list[str], answer: Callable[[Recommender], list[dict[str, Any]]]) -> dict[str, Any]:
+class Clock:
+    """Adds up the milliseconds of its blocks: what a model took, without what is around it."""
+
+    def __init__(self) -> None:
+        self.ms = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *failure: object) -> None:
+        self.ms += 1000 * (time.perf_counter() - self._start)
+
+
+def each_run(models: LoadedModels, runs: list[str], answer: Callable[[Recommender, Clock], list[dict[str, Any]]]) -> dict[str, Any]:
     """One answer a run; a run that cannot answer says why and does not spoil the others."""
     out: dict[str, Any] = {}
     for run in dict.fromkeys(runs):
         try:
             with models.use(run) as model:
-                start = time.perf_counter()
-                out[run] = {"rows": answer(model), "seconds": time.perf_counter() - start}
+                whole, inside = Clock(), Clock()
+                with whole:
+                    rows = answer(model, inside)
+                out[run] = {"rows": rows, "seconds": whole.ms / 1000, "model_ms": inside.ms}
         except WorkbenchError as error:
             out[run] = {"rows": [], "seconds": 0.0, "error": error_json(error)}
     return {"runs": out}
@@ -104,7 +125,7 @@ def explain(models: LoadedModels, ask: ExplainRequest) -> dict[str, Any]:
 
 def warm(models: LoadedModels, ask: RunsRequest) -> dict[str, Any]:
     """Load the runs, so that the first question about them is answered as fast as the next."""
-    return each_run(models, ask.runs or [], lambda model: [])
+    return each_run(models, ask.runs or [], lambda model, clock: [])
 
 
 def evict(models: LoadedModels, ask: RunsRequest) -> dict[str, Any]:
@@ -142,6 +163,21 @@ def encode_histories(items: IdMap, histories: list[list[str]], values: list[list
     for position in np.flatnonzero(~known):
         unknown[row[position]].append(flat[position])
     return Histories.from_rows(len(histories), row[known], codes[known], weights[known]), unknown
+
+
+def without(top: TopK, given: Histories, hidden: np.ndarray, k: int, n_items: int) -> TopK:
+    """The k best that are not among the hidden entries of each row."""
+    gone = np.isin(
+        np.arange(len(top))[:, None] * np.int64(n_items) + top.items, given.row[hidden] * np.int64(n_items) + given.items[hidden]
+    )
+    order = np.argsort(gone, axis=1, kind="stable")[:, :k]
+    gone = np.take_along_axis(gone, order, axis=1)
+    items, scores = np.take_along_axis(top.items, order, axis=1), np.take_along_axis(top.scores, order, axis=1)
+    return TopK(top.users, np.where(gone, -1, items).astype(np.int32), np.where(gone, np.nan, scores).astype(np.float32))
+
+
+def _most_in_a_row(given: Histories, hidden: np.ndarray) -> int:
+    return int(np.bincount(given.row[hidden]).max(initial=0))
 
 
 def lists(top: TopK, items: IdMap) -> list[dict[str, Any]]:

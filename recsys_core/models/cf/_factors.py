@@ -50,6 +50,19 @@ class FactorModel(Recommender):
         vectors = np.asarray(vectors, dtype=np.float32)
         return vectors if self.item_bias is None else np.hstack([vectors, np.ones((len(vectors), 1), np.float32)])
 
+    @property
+    def item_vectors(self) -> np.ndarray:
+        """float32 (I, F): the vector of every item; row i is item code i."""
+        return self.item_factors
+
+    def user_vectors(self, histories: Histories) -> np.ndarray:
+        """float32 (B, F): the vectors of histories, in the space of the items; 0 for empty ones."""
+        out = np.zeros((len(histories), self.item_factors.shape[1]), dtype=np.float32)
+        some = np.flatnonzero(histories.lengths > 0)
+        if len(some):
+            out[some] = self._fold_in(histories.take(some))
+        return out
+
     @abstractmethod
     def _fold_in(self, histories: Histories) -> np.ndarray:
         """float (B, F): the user vectors of histories, none of them empty."""
