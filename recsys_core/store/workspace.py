@@ -31,6 +31,7 @@ from .files import (
     write_json,
 )
 from .findings import AnalysisEntry, StudyEntry
+from .personas import Personas
 
 KINDS: dict[str, type[Entry]] = {
     "datasets": DatasetEntry,
@@ -43,7 +44,7 @@ SINGULAR = {"datasets": "dataset", "runs": "run", "exports": "export", "studies"
 _cleaned: set[Path] = set()
 
 
-class Workspace:
+class Workspace(Personas):
     """root: a folder, made if need be; default: RECSYS_WORKSPACE, else ./workspace."""
 
     def __init__(self, root: str | Path | None = None) -> None:
@@ -277,8 +278,7 @@ class Workspace:
         return sorted(found, key=lambda e: (e.created, e.id), reverse=True)
 
     def _find(self, kind: str, wanted: str) -> Any:
-        wanted = str(wanted).strip()
-        entries = self._all(kind)
+        wanted, entries = str(wanted).strip(), self._all(kind)
         tests: tuple[Callable[[Entry], bool], ...] = (
             lambda e: e.id == wanted,
             lambda e: e.name == wanted,
