@@ -1,0 +1,210 @@
+"""What all models that adapt share: the network, tasks from the training users, adaptation to a history, scores."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from ...context import RunContext
+from ...data.dataset import Dataset, DatasetStats
+from ...data.features import KINDS
+from ...data.histories import Histories
+from ...data.holdout import Holdout
+from ...errors import Unsupported
+from ...params import Params
+from .._base import Cost, block_bytes
+from .._vectors import cosines
+from ..deep._base import DeepRecommender
+from ..features._m6_inputs import Inputs
+from ..features._m6_pairs import distinct
+from ._params import MetaParams
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ...nn.batches import IndexBatches
+    from ._losses import TaskLosses
+    from ._network import Task
+
+WHOLE_CATALOGUE = 20_000  # items up to which every step compares with all
+FEW = (1, 3, 5, 10)  # items shown when new users decide which pass was the best
+CELLS = 2**22  # scores of items shown held at once while adapting
+
+
+class MetaRecommender(DeepRecommender):
+    """A network that becomes a user's own in a few gradient steps on the items they show. A learner writes `_lesson`.
+
+    Scores: vector of the user (from the core, which adapts) times vector of the item, plus the item's bias. Items are shared by all
+    users and do not adapt, so that a list over the whole catalogue is one product once somebody has adapted.
+    Shapes: item_vectors (I, d), adapted_vectors (B, steps + 1, d), float32.
+    """
+
+    family = "Meta-learning"
+    Params = MetaParams
+    reads_features = True
+    reads_user_table = True
+    adapts = True
+    has_prior = True
+    left_out_at_most = 50
+    adapted: ClassVar[tuple[str, ...] | None] = None  # parts of the core that adapt; None = all
+    inputs: Inputs
+
+    # ---- what a learner writes -------------------------------------------------------------------
+    @abstractmethod
+    def _lesson(self, losses: TaskLosses, tasks: Task) -> tuple[Tensor, Tensor]:
+        """(loss whose gradient trains the start, support losses after adaptation (T,)) of the tasks of one step."""
+
+    # ---- describing ------------------------------------------------------------------------------
+    @classmethod
+    def unread_kinds(cls, params: Params) -> tuple[str, ...]:
+        return tuple(KINDS) if not params.features else () if params.text else ("text",)
+
+    @classmethod
+    def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
+        return {
+            "factors": 32 if stats.n_users < 5_000 else 64,
+            "batch_size": int(np.clip(2 ** np.round(np.log2(max(1, stats.n_users) / 16)), 4, 32)),
+            "negatives": stats.n_items if stats.n_items <= WHOLE_CATALOGUE else 4096,
+        }
+
+    def cost(self, stats: DatasetStats) -> Cost:
+        p = self.resolve(stats)
+        met = min(stats.n_items, p.negatives + p.batch_size * 50)
+        a_task = p.shots * (met + p.factors * (p.hidden + 8 * p.factors * p.blocks * (p.encoder == "transformer")))
+        memory = 4 * p.batch_size * a_task * (2 + 3 * p.inner_steps) + 40 * stats.n_items * p.factors
+        passes = p.epochs * (0.6 if p.patience else 1)
+        a_pass = stats.n_users * (4e-4 + (1 + p.inner_steps) * a_task * (p.factors + 6) * 1.2e-10)
+        note = "passes × users × adaptation steps × items shown × items compared with"
+        return Cost(int(memory + 80 * stats.n_interactions + block_bytes(stats)), 2 + passes * a_pass, note)
+
+    # ---- learning --------------------------------------------------------------------------------
+    def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
+        p = self.resolved
+        counts = np.diff(data.matrix("seen").tocsc().indptr) if self._ratings else data.item_counts
+        self.inputs, notes = Inputs.fit(data, ctx, counts, features=p.features, derived=False, text=p.text, ids=p.ids)
+        self.notes += notes
+        super()._fit(data, ctx, validation)
+
+    def _build(self, n_users: int, n_items: int) -> nn.Module:
+        import torch
+
+        from ._network import MetaNet
+
+        counts = self.fitted.item_counts.astype(np.float64)
+        prior = np.zeros(n_items) if self._ratings else np.log(counts + 0.5) - np.log(counts + 0.5).mean()
+        return MetaNet(self.inputs, torch.as_tensor(prior, dtype=torch.float32), self.resolved, self.adapted)
+
+    def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
+        from ._objective import Objective
+
+        made = Objective(self.network, self.inputs, data, self.resolved, device, self._lesson)
+        return made.batches, made
+
+    def _validation_score(self, validation: Holdout) -> float:
+        """New users: mean NDCG from a few items shown, the same others to be found; else as every network."""
+        from ._validation import FewShots
+
+        if not validation.cold or self._ratings:
+            return super()._validation_score(validation)
+        return FewShots(validation, FEW, np.random.default_rng(0)).score(self)
+
+    @property
+    def _ratings(self) -> bool:
+        return self.params.loss == "mse"
+
+    @property
+    def _mean(self) -> float:
+        return float(self.fitted.value.mean())
+
+    @property
+    def _spread(self) -> float:
+        return float(self.fitted.value.std()) or 1.0
+
+    # ---- adapting --------------------------------------------------------------------------------
+    def _ready(self) -> None:
+        import torch
+
+        from ._losses import TaskLosses
+        from ._network import World
+
+        network = self.network.eval()
+        with torch.no_grad():
+            every = torch.arange(self.fitted.n_items, device=network.known.device).split(2**15)
+            vectors, roles, biases = (torch.cat(part) for part in zip(*(network.items(codes) for codes in every), strict=True))
+        self._world = World(vectors, roles, biases, torch.zeros_like(biases))
+        self._losses = TaskLosses(network, self._world, self.resolved.inner_rate, self._ratings)
+
+    @property
+    def item_vectors(self) -> np.ndarray:
+        """float32 (I, d): the vector of every item; row i is item code i."""
+        return self._world.vectors.cpu().numpy()
+
+    def new_item_vectors(self, table: pd.DataFrame) -> np.ndarray:
+        """float32 (n, d) vectors of items the model has never seen, from a table with (some of) the item table's columns."""
+        import torch
+
+        with torch.no_grad():
+            return self.network.new_items(self.inputs.new_items(table), self.inputs.item_layout)[0].cpu().numpy()
+
+    def adapted_vectors(self, histories: Histories, users: np.ndarray | None = None, steps: int | None = None) -> np.ndarray:
+        """float32 (B, steps + 1, d): each user's vector before the first step and after every one (steps: the model's own when None).
+
+        users: codes whose row of the user table is read, -1: none."""
+        import torch
+
+        from ._tasks import of_histories
+
+        steps = self.resolved.inner_steps if steps is None else steps
+        read = distinct(histories if self._ratings else histories.relevant(self.fitted.threshold), self.fitted.n_items)
+        read = read.last(self.resolved.history)
+        device = self._world.vectors.device
+        codes = torch.full((len(read),), -1) if users is None else torch.as_tensor(np.asarray(users, np.int64))
+        out, longest = [], max(1, int(read.lengths.max(initial=1)))
+        with torch.no_grad():
+            for rows in torch.arange(len(read)).split(max(1, CELLS // (longest * self.fitted.n_items))):
+                told = self.network.users(codes[rows].to(device))
+                tasks = of_histories(read.take(rows.numpy()), told, self._mean, self._spread, self._ratings)
+                out.append(self._losses.vectors(tasks, steps).cpu().numpy())
+        return np.concatenate(out) if out else np.zeros((0, steps + 1, self.network.size), np.float32)
+
+    def scores_after(self, histories: Histories, users: np.ndarray | None = None, steps: int | None = None) -> np.ndarray:
+        """float32 (B, I): scores after so many adaptation steps; 0: the network as it is before any, None: the model's own number."""
+        last = self.adapted_vectors(histories, users, steps)[:, -1]
+        scores = last @ self.item_vectors.T + self._world.biases.cpu().numpy()
+        return self._mean + self._spread * scores if self._ratings else scores
+
+    def _history_scores(self, histories: Histories) -> np.ndarray:
+        return self.scores_after(histories)
+
+    def _table_scores(self, histories: Histories, users: np.ndarray) -> np.ndarray:
+        return self.scores_after(histories, users)
+
+    def _scores(self, users: np.ndarray) -> np.ndarray:
+        return self.scores_after(self.fitted.histories(users), users)
+
+    def _rating(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        if not self.predicts_ratings():
+            raise Unsupported(f"{self.label} with loss={self.params.loss} ranks items and predicts no ratings.", "Set loss to mse.")
+        who, at = np.unique(users, return_inverse=True)
+        vectors = self.adapted_vectors(self.fitted.histories(who), who)[:, -1]
+        scores = np.einsum("nd,nd->n", vectors[at], self.item_vectors[items]) + self._world.biases.cpu().numpy()[items]
+        return self._mean + self._spread * scores
+
+    def predicts_ratings(self) -> bool:
+        return self._ratings
+
+    def _similar(self, items: np.ndarray) -> np.ndarray:
+        """Cosine of the items' vectors."""
+        return cosines(self.item_vectors, items)
+
+    # ---- saved -----------------------------------------------------------------------------------
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | self.inputs.state()
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.inputs = Inputs.restore(state, self.fitted.n_users)
+        super()._restore(state)

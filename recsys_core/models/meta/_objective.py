@@ -1,0 +1,57 @@
+"""One step of learning to adapt: tasks drawn, the items they meet, and the learner's lesson."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...data.dataset import Dataset
+from ..features._m6_inputs import Inputs
+from ._losses import TaskLosses
+from ._network import MetaNet, Task, World
+from ._tasks import Tasks
+
+Lesson = Callable[[TaskLosses, Task], tuple[Tensor, Tensor]]
+
+
+class Objective:
+    """loss(index, step) of a batch of users: L_meta + few_weight · L_few, L_few the loss on the items shown, after adaptation.
+
+    Ids of a share of the items are hidden, once a step for all tasks; the columns of a share of the users too. Where the catalogue is
+    larger than `negatives`, a step meets the tasks' items and so many drawn at random; each stands for 1 / (its chance to be met) items.
+    """
+
+    def __init__(self, network: MetaNet, inputs: Inputs, data: Dataset, params: Any, device: torch.device | str, lesson: Lesson) -> None:
+        self.network, self.params, self.device, self.lesson = network, params, device, lesson
+        self.ratings = params.loss == "mse"
+        self.tasks = Tasks(data, params, self.ratings, device, inputs.domains() if params.tasks == "domains" else None)
+        self.batches = self.tasks.batches
+        # Items told by nothing but their columns are no negatives: nobody has had the choice.
+        self.compared = torch.as_tensor(np.flatnonzero(inputs.known), device=device)
+        self.whole = params.negatives >= len(self.compared)
+        share = np.bincount(self.tasks.pairs.item, minlength=data.n_items) / max(1, len(self.tasks.active))
+        self.chosen_by = torch.as_tensor(share.astype(np.float32), device=device)  # share of the users
+        self.id_dropout = params.id_dropout if params.ids and "item" in inputs.side.tables else 0.0
+
+    def __call__(self, index: Tensor, step: int) -> Tensor:
+        users, drawn = self.tasks.draw(index.to(self.device))
+        codes, more = self._met(drawn.items, len(users))
+        kept = torch.rand(len(codes), device=self.device) >= self.id_dropout
+        world = World(*self.network.items(codes, kept), more)
+        told = torch.where(torch.rand(len(users), device=self.device) < self.params.user_dropout, -1, users)
+        tasks = self.tasks.tasks(drawn, torch.searchsorted(codes, drawn.items), len(codes), self.network.users(told))
+        loss, few = self.lesson(TaskLosses(self.network, world, self.params.inner_rate, self.ratings), tasks)
+        return loss + self.params.few_weight * few.mean() if self.params.few_weight else loss
+
+    def _met(self, items: Tensor, n_tasks: int) -> tuple[Tensor, Tensor]:
+        """(codes (N,) ascending, what each stands for, as a logarithm)."""
+        if self.whole:
+            return self.compared, torch.zeros(len(self.compared), device=self.device)
+        drawn = self.compared[torch.randint(len(self.compared), (self.params.negatives,), device=self.device)]
+        codes = torch.unique(torch.cat([items, drawn]))
+        expected = self.params.negatives / len(self.compared) + n_tasks * self.chosen_by[codes]
+        return codes, -torch.log(-torch.expm1(-expected))
