@@ -40,6 +40,7 @@ def _register() -> None:
     from . import (
         ab_commands,
         ablation_command,
+        cold_start_command,
         data_commands,
         features_command,
         list_commands,
@@ -56,6 +57,7 @@ def _register() -> None:
         workspace_commands,
         ab_commands,
         ablation_command,
+        cold_start_command,
         features_command,
     ):
         module.register(app)

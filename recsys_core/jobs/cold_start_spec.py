@@ -11,8 +11,8 @@ result.json of the analysis (kind "cold_start"); a Point is {"shots", "mean", "l
            best first, by the mean of the curve from 1 item on
   role: "meta" | "fine_tuned" (the same network without meta-learning) | "fold_in" | "content" | "popular"
   ms_shots: items shown to the user whose list was timed
-  comparisons [{"run", "against" (run), "role" (of against), "shots", "mean", "low", "high" (run minus against, paired), "relative" (share of
-               against's mean, null where that is 0), "p_holm", "clear", "better": true | false | null (not clear)}]: every model that
+  comparisons [{"run", "against" (run), "role" (of against), "shots", "mean", "low", "high" (run minus against, paired), "relative" (share
+               of against's mean, null where that is 0), "p_holm", "clear", "better": true | false | null (not clear)}]: every model that
                adapts (or, where none does, the best fold-in) against the best of every other role at that number of shots
   missing [{"run", "name", "why"}]: runs that were left out
   rating null | {"name", "definition", "k", "n_query", "n_users", "left_out", "chance": {"precision", "ndcg"},
@@ -28,11 +28,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from ..errors import BadInput, ParamError
+from ..evaluation.cold_start import SHOTS
 from ..store.entries import RunEntry
 from ..store.workspace import Workspace
 from .spec import JobSpec, digest, first_problem
 
-SHOTS = (0, 1, 2, 3, 5, 10)
 SPLIT = "cold_users"
 MOST_RUNS = 20
 

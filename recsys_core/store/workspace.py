@@ -251,7 +251,7 @@ class Workspace(Personas):
             raise BadInput(f"'{entry.name}' cannot be deleted alone: {listed} depend on it.", "Delete it together with them.")
         doomed = [*dependents, (SINGULAR[entry.path.parent.name], entry)]
         with self.locked():
-            for path in (*(one.path for _, one in doomed), self.root / "cache" / "ablation" / entry.id):  # figures of a dataset's users
+            for path in (*(one.path for _, one in doomed), *(self.root / "cache").glob(f"*/{entry.id}")):  # figures of a dataset's users
                 remove_folder(path)
         return [f"{kind} '{e.name}'" for kind, e in doomed]
 
