@@ -16,6 +16,7 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "tune": ("Tune", ":material/tune:", "Search for better settings of a recommender, use the best."),
     "compare": ("Compare", ":material/leaderboard:", "Which recommender is best on your data, and at what."),
     "inspect": ("Inspect", ":material/person_search:", "Look at the lists of single users and try out new ones."),
+    "new_users": ("New users", ":material/person_add:", "Ask somebody new a few questions and watch the lists follow."),
     "diversity": ("Diversity", ":material/diversity_2:", "Shape lists for variety and see what it costs."),
     "export": ("Export", ":material/download:", "Download recommendations for your users."),
     "ab": ("A/B test", ":material/science:", "Plan a test on real users and read its result."),
