@@ -7,7 +7,8 @@ A fifth of the users is kept out of training (splitter `cold_users`, a new draw 
 lot, three draws averaged; 0, 1, 2, 3, 5 and 10 of these are shown; all their other items are to be found, the same for every number shown,
 among the whole catalogue. NDCG@10. Users of all seeds are put together for the intervals (95 %, bootstrap over users). Models with a
 validation are fitted twice, as a run is: beside validation users, then on all of training. --threshold: only ratings of so much count
-(0: all). ml-100k: titles, genres, year of items; age, gender and occupation of users. ml-latest-small: titles, genres, year. CPU seconds, one thread.
+(0: all). ml-100k: titles, genres, year of items; age, gender, occupation of users. ml-latest-small: titles, genres, year. CPU seconds, one
+thread.
 --part validation: the same on the validation users alone, for choosing settings; the test is for the last word.
 """
 
@@ -139,7 +140,6 @@ def report(found: dict[str, dict[str, list[Any]]], data: str) -> None:
 def read(data: str, folder: Path, threshold: float) -> Any:
     """As benchmarks/new_items.py reads it, with the users' columns of ml-100k."""
     import pandas as pd
-
     from new_items import read as with_items
 
     whole = with_items(data, folder)
