@@ -18,7 +18,7 @@ from .text import md, share, short
 MODES = {"ask": "Ask me", "choose": "I choose"}
 ICONS = {"like": ":material/thumb_up:", "not": ":material/thumb_down:", "unknown": ":material/question_mark:"}
 WORDS = {"like": "Like", "not": "Not for me", "unknown": "Don't know it"}
-FACTS, FACT_LENGTH = 3, 60
+FACTS, FACT_LENGTH, TITLE = 3, 60, 80
 TALL = 12  # chips, from which on they scroll
 FOUND = 6
 
@@ -48,8 +48,9 @@ def _question(run: Any, names: Names, answers: Answers) -> None:
         st.markdown("**Nothing is left to ask.** Every item was answered: the lists stand.", width="stretch")
         return
     item, known = asked
-    with st.container(height=148, border=False, gap="xxsmall", key="new-users-question"):  # of one height: the buttons stay in place
-        st.markdown(f"#### {md(names.title(item), 90)}", help=in_full(names, item), anchors=False)
+    title, rows = names.title(item), 0 if names.table is None else min(FACTS, max(1, len(names.table.columns) - names.has_titles))
+    with st.container(height=66 + 27 * rows, border=False, gap="xxsmall", key="new-users-question"):  # of one height: buttons stay
+        st.markdown(f"#### {md(title, TITLE)}", help=in_full(names, item) if len(title) > TITLE else None, anchors=False)
         for fact in facts(names, item):
             st.caption(fact)
     with st.container(horizontal=True, gap="small", key="new-users-say"):

@@ -16,6 +16,8 @@ from .new_users_state import marks
 from .text import count, listing, md, number
 
 MOST_GONE = 3
+FITS = 28  # characters of a name in a card
+NARROW = 26  # of a title, where three lists stand side by side
 SLOW = 10.0  # milliseconds, below which a decimal is told
 
 
@@ -25,7 +27,7 @@ def lists_card(runs: Sequence[Any], names: Names, told: Told) -> list[tuple[Any,
     with st.grid(max(1, len(runs)), min_column_width=230, gap="small"):
         for place, run in enumerate(runs):
             with st.container(border=True, height="stretch", gap=None, key=f"list-{place}"):
-                found = _one(place, run, names, told)
+                found = _one(place, run, names, told, len(runs) > 2)
                 if found is not None:
                     shown.append((run, found))
     if shown:
@@ -33,8 +35,8 @@ def lists_card(runs: Sequence[Any], names: Names, told: Told) -> list[tuple[Any,
     return shown
 
 
-def _one(place: int, run: Any, names: Names, told: Told) -> Listed | None:
-    st.markdown(f"**{md(run.name, 60)}**", wrap=False, help=md(run.name, 200))
+def _one(place: int, run: Any, names: Names, told: Told, narrow: bool) -> Listed | None:
+    st.markdown(f"**{md(run.name, 60)}**", wrap=False, help=md(run.name, 200) if len(run.name) > FITS else None)
     try:
         now = listed(run.id, told)
         before = listed(run.id, told[:-1]).items if told else None
@@ -45,7 +47,8 @@ def _one(place: int, run: Any, names: Names, told: Told) -> Listed | None:
     if not now.items:
         st.caption("The list is empty: nothing is left to recommend.")
     for rank, (item, mark) in enumerate(zip(now.items, marks(now.items, before), strict=True), start=1):
-        _line(f"{place}-{rank}", rank, item, now, run, names, told, mark)
+        label = f"{rank}\\. {md(both_ends(names.title(item), NARROW)) if narrow else described(names, item, 60)}"
+        _line(f"{place}-{item}", label, item, now.scores[rank - 1], run, names, told, mark)
     gone = [md(names.title(item), 30) for item in before or () if item not in now.items and item != told[-1][0]]
     if gone:
         st.caption(f"Gone: {listing(gone, MOST_GONE)}")
@@ -71,18 +74,22 @@ def mark_text(mark: str) -> str:
     return f":{'green' if mark[0] == '+' else 'gray'}[:small[{'▲' if mark[0] == '+' else '▼'} {mark[1:]}]]" if mark else ""
 
 
-def _line(key: str, rank: int, item: str, now: Listed, run: Any, names: Names, told: Told, mark: str) -> None:
+def both_ends(text: str, limit: int) -> str:
+    """Cut in the middle: volumes and years stand at the end of a title, and tell items apart."""
+    tail = limit // 3
+    return text if len(text) <= limit else f"{text[: limit - tail - 1].rstrip()}…{text[-tail:].lstrip()}"
+
+
+def _line(key: str, label: str, item: str, score: float, run: Any, names: Names, told: Told, mark: str) -> None:
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xsmall"):
         with st.container(width="stretch"):
-            box = st.popover(
-                f"{rank}\\. {described(names, item, 60)}", type="tertiary", help=in_full(names, item), wrap=False,
-                key=f"why-{key}-{item}", on_change="rerun",
-            )  # fmt: skip
+            why = {"type": "tertiary", "help": in_full(names, item), "wrap": False, "on_change": "rerun"}
+            box = st.popover(label, key=f"why-{key}", **why)
         if mark:
             st.markdown(mark_text(mark), width="content")
     if box.open:
         with box:
-            _details(run, item, now.scores[rank - 1], names, told)
+            _details(run, item, score, names, told)
 
 
 def _details(run: Any, item: str, score: float, names: Names, told: Told) -> None:

@@ -26,7 +26,8 @@ from .text import ago, count, md
 MOST_SHOWN = 6
 
 
-def personas_card(dataset_id: str, runs: Sequence[Any], names: Names, answers: Answers) -> None:
+def personas_card(dataset_id: str, runs: Sequence[Any], names: Names, answers: Answers, shown: Sequence[tuple[Any, Listed]]) -> None:
+    """shown: the lists on the page."""
     found = state.workspace().personas(dataset_id)
     with st.container(border=True, key="new-users-personas", gap="small"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -35,12 +36,15 @@ def personas_card(dataset_id: str, runs: Sequence[Any], names: Names, answers: A
                 _save_form(dataset_id, runs[0], found, names)
         if not found:
             st.caption("Save these answers under a name to come back to them, or to export the lists of several people at once.")
-            return
         everything = len(found) <= MOST_SHOWN or st.toggle(f"Show all {count(len(found), 'persona')}", key="all-personas")
         with st.container(gap="xxsmall"):
             for persona in found if everything else found[:MOST_SHOWN]:
                 _row(persona, runs[0], names)
-        _download_all(dataset_id, runs, found)
+        with st.container(horizontal=True, gap="small"):
+            if shown:
+                list_download(dataset_id, shown, names)
+            if found:
+                _download_all(dataset_id, runs, found)
 
 
 def _save_form(dataset_id: str, run: Any, found: Sequence[Any], names: Names) -> None:

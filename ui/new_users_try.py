@@ -19,7 +19,7 @@ from .new_users_ask import answers_card, ask_card
 from .new_users_data import adapts, personal, usable
 from .new_users_lists import lists_card
 from .new_users_map import map_card
-from .new_users_personas import list_download, personas_card
+from .new_users_personas import personas_card
 from .new_users_state import told
 from .text import md
 
@@ -57,7 +57,7 @@ def choose(dataset_id: str, runs: Sequence[Any]) -> list[Any]:
         if not adapts(first[0]):
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 text = "These take the answers in without learning from them. A meta-learning recommender adapts itself to every new user."
-                st.markdown(f":gray[{text}]", width="stretch")
+                st.caption(text, width="stretch")
                 navigation.link("train", "Train one", icon=":material/model_training:", dataset=dataset_id)
     by_id = {run.id: run for run in runs}
     return [by_id[run_id] for run_id in (main, *beside)]
@@ -96,11 +96,12 @@ def panel(dataset_id: str, runs: Sequence[Any]) -> None:
         with left:
             ask_card(runs[0], names, answers)
             answers_card(names, answers)
-            personas_card(dataset_id, runs, names, answers)
         with right:
             shown = lists_card(runs, names, told(answers))
-            if shown:
-                list_download(dataset_id, shown, names)
+        left, right = st.columns([5, 8], gap="medium")
+        with left:
+            personas_card(dataset_id, runs, names, answers, shown)
+        with right:
             map_card(dataset_id, shown, runs, names, told(answers))
 
     draw()
