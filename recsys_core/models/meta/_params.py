@@ -42,8 +42,8 @@ def encoder_param(default: Literal["transformer", "mlp"]) -> Any:
     return param(
         default,
         label="Base network",
-        help="transformer: the items shown are read by attention before any step; mlp: a light network that knows a user by their "
-        "columns alone until it has adapted.",
+        help="mlp: a light network that knows a user by their columns alone until its steps have read the items shown; transformer: "
+        "attention reads the items shown before any step, at about twice the time.",
     )
 
 
@@ -60,7 +60,7 @@ class MetaParams(TrainingParams):
     patience: int = patience_param(8, fast=3, thorough=20)
     learning_rate: float = learning_rate_param(0.003, 3e-4, 3e-2)
     averaging: float = averaging_param(0.98)
-    encoder: Literal["transformer", "mlp"] = encoder_param("transformer")
+    encoder: Literal["transformer", "mlp"] = encoder_param("mlp")
     inner_steps: int = inner_steps_param(5)
     inner_rate: float = inner_rate_param(0.1)
     step_sizes: Literal["one", "each", "fixed"] = param(

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from .._base import Source
 from ._base import MetaRecommender
-from ._params import MetaParams, encoder_param
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ._losses import TaskLosses
     from ._network import Task
-
-
-class MeLUParams(MetaParams):
-    encoder: Literal["transformer", "mlp"] = encoder_param("mlp")
 
 
 class MeLU(MetaRecommender):
@@ -35,7 +30,6 @@ class MeLU(MetaRecommender):
         "Lee, Im, Jang, Cho, Chung: MeLU: Meta-Learned User Preference Estimator for Cold-Start Recommendation (2019)",
         "https://arxiv.org/abs/1908.00413",
     )
-    Params = MeLUParams
     adapted = ("inside", "outside", "straight", "taste")
 
     def _lesson(self, losses: TaskLosses, tasks: Task) -> tuple[Tensor, Tensor]:
