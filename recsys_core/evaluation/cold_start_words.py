@@ -20,12 +20,11 @@ def protocol(result: Result) -> list[str]:
     else:
         how = "the oldest ones (lots decide between equal times)"
         about = "So what must be found came later than what is shown, as it does in use."
-    one = "item is" if pool == 1 else f"{pool} items are"
     return [
         f"{result['n_users']:,} users kept out of training, each with more than {_items(pool)} that count as relevant.",
-        f"{'One' if pool == 1 else 'Of each'} {one} set aside to be shown, {how}. {about}",
+        f"Of each, {'one item is' if pool == 1 else f'{pool} items are'} set aside to be shown, {how}. {about}",
         "All their other relevant items must be found: the same ones however many are shown.",
-        f"Lists of {k} from the whole catalogue without what was set aside; items a user rated low stay in and count as misses.",
+        f"Lists of {k} from the whole catalogue without what was set aside; what a user had but did not like stays in and counts as a miss.",
         "Intervals are 95 % bootstrap intervals over users; differences are paired, and corrected for all comparisons of a recommender.",
     ]
 
@@ -61,7 +60,8 @@ def verdicts(result: Result) -> list[str]:
         told = [] if own is None else _against(result, own)
         return [*told, "No recommender that adapts is among these: train one with this split to see whether meta-learning pays."]
     found = [*_against(result, best), *_gain(best), *_worth(result, best)]
-    return [*found, pays(result, best["run"])]
+    open_ = "No meta-learner is among these: train one with this split to see whether meta-learning pays."
+    return [*found, pays(result, best["run"]) if best["role"] == "meta" else open_]
 
 
 def champion(result: Result) -> dict[str, Any] | None:
@@ -92,10 +92,10 @@ def pays(result: Result, run: str) -> str:
     if not better:
         return f"The fold-in of {names} is better here {_after(worse, rows)}: meta-learning does not pay on this data."
     if not worse:
-        rest = f"; {_after(open_)} the fold-in is as good" if open_ else ""
+        rest = f"; {_after(open_, rows)} the fold-in is as good" if open_ else ""
         return f"Meta-learning pays on this data {_after(better, rows)}, against the fold-in of {names}{rest}.{_popular(result, better)}"
-    rest = f", {_after(open_)} it is as good" if open_ else ""
-    text = f"Meta-learning pays on this data {_after(better)}; {_after(worse)} the fold-in of {names} is better{rest}."
+    rest = f", {_after(open_, rows)} it is as good" if open_ else ""
+    text = f"Meta-learning pays on this data {_after(better, rows)}; {_after(worse, rows)} the fold-in of {names} is better{rest}."
     return text + _popular(result, better)
 
 
@@ -132,7 +132,7 @@ def _against(result: Result, own: Mapping[str, Any]) -> list[str]:
         better, worse, open_ = _sorted(rows)
         parts = [f"better {_after(better, rows)} (by {_share(better[0])}{_at(better[0], better)})"] if better else []
         parts += [f"worse {_after(worse, rows)} (by {_share(worse[-1])}{_at(worse[-1], worse)})"] if worse else []
-        parts += [f"no clear difference {_after(open_, rows)}"] if open_ else []
+        parts += [f"no clear difference {_after(open_, rows).replace('every', 'any')}"] if open_ else []
         found.append(f"{own['name']} against {_opponents(result, role, rows)}: {', '.join(parts)}.")
     return found
 
@@ -161,7 +161,7 @@ def _gain(own: Mapping[str, Any]) -> list[str]:
         if some:
             last = some[-1]
             parts.append(f"{word} {_after(some, rows)} than without (by {_share(last)}{_at(last, some)})")
-    parts += [f"no clear difference {_after(open_, rows)}"] if open_ else []
+    parts += [f"no clear difference {_after(open_, rows).replace('every', 'any')}"] if open_ else []
     return [f"What adapting gives {own['name']}: {', '.join(parts)}."]
 
 
@@ -229,10 +229,12 @@ def _share(row: Mapping[str, Any]) -> str:
 
 
 def _after(some: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]] = ()) -> str:
-    """After 1, 2 and 3 items; before the first item. rows: all there are, so that it can be said when some are all."""
+    """After 1, 2 and 3 items; before the first item; from 3 items on. rows: all there are, in the order of items."""
     shots = [row["shots"] for row in some]
     if len(rows) > 1 and len(some) == len(rows):
         return "at every number of items"
+    if len(some) > 1 and shots == [row["shots"] for row in rows[-len(some) :]]:
+        return f"from {_items(shots[0])} on"
     first = ["before the first item"] if 0 in shots else []
     rest = [s for s in shots if s]
     if rest:

@@ -370,3 +370,15 @@ def test_deleting_the_dataset_forgets_what_was_measured(tmp_path):
     assert len(list(kept.glob("*.npz"))) == 1
     workspace.delete(entry.id, with_dependents=True)
     assert not kept.exists() and not workspace.analyses()
+
+
+def test_runs_of_shots_are_told_short():
+    def found(*better):
+        return words.verdicts(_result(better))[0]
+
+    assert "EASE): better from 1 item on (by 10.0 % (5.0 to 15.0) after 1), no clear difference before" in found(None, True, True, True)
+    assert "EASE): worse at every number of items (by 10.0 % (5.0 to 15.0) after 10)." in found(False, False, False, False)
+    assert "EASE): no clear difference at any number of items." in found(None, None, None, None)
+    alone = _result([None] * 4)
+    alone["models"][0]["role"] = "fine_tuned"
+    assert words.verdicts(alone)[-1].startswith("No meta-learner is among these")
