@@ -24,7 +24,7 @@ def protocol(result: Result) -> list[str]:
         f"{result['n_users']:,} users kept out of training, each with more than {_items(pool)} that count as relevant.",
         f"Of each, {'one item is' if pool == 1 else f'{pool} items are'} set aside to be shown, {how}. {about}",
         "All their other relevant items must be found: the same ones however many are shown.",
-        f"Lists of {k} from the whole catalogue without what was set aside; what a user had but did not like stays in and counts as a miss.",
+        f"Lists of {k} from the whole catalogue without what was set aside; what a user had and did not like stays in, as a miss.",
         "Intervals are 95 % bootstrap intervals over users; differences are paired, and corrected for all comparisons of a recommender.",
     ]
 
