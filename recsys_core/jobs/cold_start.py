@@ -82,7 +82,7 @@ def _read(file: Path, tasks: Tasks) -> Measured | None:
     """None where nothing is kept, or nothing that can be read: it is then measured again."""
     try:
         with np.load(file, allow_pickle=False) as saved:
-            if saved["figures"].shape[2] != len(tasks.users):
+            if saved["figures"].shape[2] != len(tasks.users) or ("own" in saved.files) != (tasks.own is not None):
                 return None
             parts = {name: saved[name] if name in saved.files else None for name in ("unadapted", "own")}
             return Measured(saved["figures"], ms=float(saved["ms"]), **parts)

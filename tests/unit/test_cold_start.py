@@ -33,11 +33,10 @@ TASTES, ITEMS = 6, 90  # items of a taste: every sixth
 
 
 class Adapting(Recommender):
-    """Knows the tastes: unadapted it counts, adapted it puts the taste of what was shown first; users' codes are kept."""
+    """Knows the tastes: unadapted it counts, adapted it puts the taste of what was shown first."""
 
     key, label, family, summary = "adapting", "Adapting", "Meta", "For tests."
     adapts: ClassVar[bool] = True
-    steps_taken = 0
 
     def _fit(self, data, ctx, validation):
         self.counts = data.item_counts / data.item_counts.max()
@@ -49,8 +48,19 @@ class Adapting(Recommender):
         liked = np.zeros((len(histories), TASTES))
         np.add.at(liked, (histories.row, histories.items % TASTES), 1.0)
         moved = (0 if steps == 0 else 10) * liked[:, np.arange(len(self.counts)) % TASTES]
-        self.asked = users
         return (self.counts + moved).astype(np.float32)
+
+
+class FromTable(Adapting):
+    """Reads the row of the user table, which only the code can find."""
+
+    key = "from_table"
+    adapts = False
+    reads_user_table = True
+
+    def _table_scores(self, histories, users):
+        self.asked = [*getattr(self, "asked", []), *users]
+        return -np.abs(np.arange(len(self.counts)) - (users % TASTES)[:, None]).astype(np.float32)
 
 
 class Stays(Adapting):
@@ -138,6 +148,15 @@ def test_figures_are_those_of_a_slow_loop(split):
                     total += np.array([gain / ideal, hits / len(wanted), hits > 0]) / 2
                 assert figures[number, :, row] == pytest.approx(total, abs=1e-6)
     assert found.ms > 0 and found.figures.shape == (3, 3, 36)
+
+
+def test_users_keep_their_row_of_the_table_at_every_number_of_items(split):
+    tasks, model = make_tasks(split.test, (0, 3)), FromTable().fit(split.train)
+    found = measure(model, tasks, 1, ONE, timed=False)
+    assert model.asked == [*tasks.users, *tasks.users] and found.unadapted is None
+    hit = [tasks.wanted[0][row, user % TASTES] > 0 for row, user in enumerate(tasks.users) if user % TASTES not in tasks.shown[0, row]]
+    free = [row for row, user in enumerate(tasks.users) if user % TASTES not in tasks.shown[0, row]]
+    assert found.figures[:, 2, free].tolist() == [hit, hit], "their first item is the one of their row, unless it was set aside"
 
 
 def test_list_figures_by_hand():
