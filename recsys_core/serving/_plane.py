@@ -9,12 +9,12 @@ import numpy as np
 PLANE_ITEMS = 2_000  # the most popular items lay the plane, so that it does not turn with how many are shown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plane:
-    """popular: (I,) item codes, most popular first. centre (d,), axes (d, 2): what points are projected on. explained: share of the
-    spread of the items that laid the plane which is seen on it."""
+    """points: (I, 2) of the items. popular: (I,) item codes, most popular first. centre (d,), axes (d, 2): what vectors are projected
+    on. explained: share of the spread of the items that laid the plane which is seen on it."""
 
-    vectors: np.ndarray
+    points: np.ndarray
     popular: np.ndarray
     centre: np.ndarray
     axes: np.ndarray
@@ -30,21 +30,19 @@ class Plane:
         units = unit(vectors)
         laid = units[popular[:PLANE_ITEMS]].astype(np.float64)
         centre = laid.mean(axis=0)
-        _, sizes, axes = np.linalg.svd(laid - centre, full_matrices=False)
-        two = np.zeros((vectors.shape[1], 2))
-        two[:, : min(2, len(axes))] = axes[:2].T
-        two *= np.where(two[np.abs(two).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)  # the sign of an axis is chance: always the same one
+        _, sizes, found = np.linalg.svd(laid - centre, full_matrices=False)
+        axes = np.zeros((units.shape[1], 2))
+        axes[:, : min(2, len(found))] = found[:2].T
+        axes *= np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)  # the sign of an axis is chance: always the same one
         spread = float((sizes**2).sum())
-        return cls(units, popular, centre, two, float((sizes[:2] ** 2).sum() / spread) if spread > 0 else 0.0)
-
-    def items(self, codes: np.ndarray) -> np.ndarray:
-        """(n, 2) points of items."""
-        return (self.vectors[codes] - self.centre) @ self.axes
+        share = float((sizes[:2] ** 2).sum() / spread) if spread > 0 else 0.0
+        return cls((units - centre) @ axes, popular, centre, axes, share)
 
     def users(self, vectors: np.ndarray) -> np.ndarray:
         """(n, 2) points of user vectors: scaled to the length of the item vectors here (1), else they would lie far outside or in
         the middle of the items; so the place says which way a user looks, not how far. A zero vector lies in the middle."""
-        return (unit(vectors) - np.where(np.any(vectors != 0, axis=1, keepdims=True), self.centre, 0)) @ self.axes
+        somewhere = np.any(vectors != 0, axis=1, keepdims=True)
+        return (unit(vectors) - np.where(somewhere, self.centre, 0)) @ self.axes
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ def item_map(models: LoadedModels, ask: MapRequest) -> dict[str, Any]:
         shown = plane.popular[: ask.n]
         added = np.array([c for c in dict.fromkeys(codes.tolist()) if c >= 0], dtype=np.int64)
         shown = np.concatenate([shown, added[~np.isin(added, shown)]]).astype(np.int64)
-        points = plane.items(shown)
+        points = plane.points[shown]
         return {
             "items": train.items.decode(shown).tolist(),
             "x": points[:, 0].tolist(),
