@@ -68,6 +68,7 @@ class Recommender(Reading, Scoring, ABC):
             can_rate=cls._rating is not Recommender._rating,
             has_similar=cls._similar is not Recommender._similar,
             is_fused=cls.family == "Fused",
+            adapts=cls.adapts,
         )
 
     @classmethod

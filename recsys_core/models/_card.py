@@ -70,6 +70,7 @@ class Card:
     can_rate: bool
     has_similar: bool
     is_fused: bool
+    adapts: bool = False  # learns from a few items of a new user by steps of its own
 
     def missing(self, stats: DatasetStats) -> list[str]:
         """Reasons why it cannot run on this data; empty when it can."""

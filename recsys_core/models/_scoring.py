@@ -18,6 +18,8 @@ class Scoring:
     fitted: Dataset
     personalised: ClassVar[bool]
     reads_user_table: ClassVar[bool] = False  # a user without history is then served from the user table, by `_table_scores`
+    adapts: ClassVar[bool] = False  # learns from a history by steps of its own: `scores_after`, `adapted_vectors`, `item_vectors`
+    has_prior: ClassVar[bool] = False  # serves somebody of whom nothing is known by what it learnt, not by popularity
     _scores: Any
     _history_scores: Any
     _table_scores: Any
@@ -38,7 +40,8 @@ class Scoring:
     def _with_fallback(self, users: np.ndarray, known: np.ndarray) -> np.ndarray:
         if known.all() or not self.personalised:
             return np.asarray(self._scores(np.maximum(users, 0)), dtype=np.float32)
-        scores = np.tile(self._popularity(), (len(users), 1))
+        nothing = self._history_scores(Histories.from_lists([[]]))[0] if self.has_prior else self._popularity()
+        scores = np.tile(np.asarray(nothing, np.float32), (len(users), 1))
         if known.any():
             scores[known] = self._scores(users[known])
         in_table = np.flatnonzero(~known & (users >= 0)) if self.reads_user_table else []
@@ -50,7 +53,7 @@ class Scoring:
         if users is not None and self.reads_user_table:
             return np.asarray(self._table_scores(histories, users), dtype=np.float32)
         known = histories.lengths > 0
-        if known.all() or not self.personalised:
+        if known.all() or not self.personalised or self.has_prior:
             return np.asarray(self._history_scores(histories), dtype=np.float32)
         scores = np.tile(self._popularity(), (len(histories), 1))
         if known.any():

@@ -14,7 +14,7 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.features import KINDS
 from ...data.histories import Histories
 from ...data.holdout import Holdout
-from ...errors import Unsupported
+from ...errors import BadInput, Unsupported
 from ...params import Params
 from .._base import Cost, block_bytes
 from .._vectors import cosines
@@ -52,6 +52,7 @@ class MetaRecommender(DeepRecommender):
     left_out_at_most = 50
     adapted: ClassVar[tuple[str, ...] | None] = None  # parts of the core that adapt; None = all
     inputs: Inputs
+    _public: Any = None  # users of the training set that new items are placed among; made when first asked for
 
     # ---- what a learner writes -------------------------------------------------------------------
     @abstractmethod
@@ -76,7 +77,7 @@ class MetaRecommender(DeepRecommender):
         met = min(stats.n_items, p.negatives + p.batch_size * 50)
         a_task = p.shots * (met + p.factors * (p.hidden + 8 * p.factors * p.blocks * (p.encoder == "transformer")))
         memory = 4 * p.batch_size * a_task * (2 + 3 * p.inner_steps) + 40 * stats.n_items * p.factors
-        passes = p.epochs * (0.6 if p.patience else 1)
+        passes = p.epochs * (0.6 if p.patience else 1) * (1.4 if p.tasks == "users and items" else 1)
         a_pass = stats.n_users * (4e-4 + (1 + p.inner_steps) * a_task * (p.factors + 6) * 1.2e-10)
         note = "passes × users × adaptation steps × items shown × items compared with"
         return Cost(int(memory + 80 * stats.n_interactions + block_bytes(stats)), 2 + passes * a_pass, note)
@@ -84,6 +85,10 @@ class MetaRecommender(DeepRecommender):
     # ---- learning --------------------------------------------------------------------------------
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         p = self.resolved
+        if self._ratings and p.tasks == "users and items":
+            raise BadInput(
+                "Items are tasks for lists only, and what is learnt here is ratings (loss=mse).", "Set loss to softmax, or tasks to users."
+            )
         counts = np.diff(data.matrix("seen").tocsc().indptr) if self._ratings else data.item_counts
         self.inputs, notes = Inputs.fit(data, ctx, counts, features=p.features, derived=False, text=p.text, ids=p.ids)
         self.notes += notes
@@ -136,12 +141,18 @@ class MetaRecommender(DeepRecommender):
             every = torch.arange(self.fitted.n_items, device=network.known.device).split(2**15)
             vectors, roles, biases = (torch.cat(part) for part in zip(*(network.items(codes) for codes in every), strict=True))
         self._world = World(vectors, roles, biases, torch.zeros_like(biases))
-        self._losses = TaskLosses(network, self._world, self.resolved.inner_rate, self._ratings)
+        self._losses = TaskLosses(network, self._world, self.resolved)
+        self._public = None
 
     @property
     def item_vectors(self) -> np.ndarray:
         """float32 (I, d): the vector of every item; row i is item code i."""
         return self._world.vectors.cpu().numpy()
+
+    @property
+    def item_biases(self) -> np.ndarray:
+        """float32 (I,): what every item's score has beside the product with a user's vector."""
+        return self._world.biases.cpu().numpy()
 
     def new_item_vectors(self, table: pd.DataFrame) -> np.ndarray:
         """float32 (n, d) vectors of items the model has never seen, from a table with (some of) the item table's columns."""
@@ -149,6 +160,17 @@ class MetaRecommender(DeepRecommender):
 
         with torch.no_grad():
             return self.network.new_items(self.inputs.new_items(table), self.inputs.item_layout)[0].cpu().numpy()
+
+    def adapted_items(
+        self, items: np.ndarray | pd.DataFrame, first: Histories, of: np.ndarray, users: np.ndarray | None = None, steps: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """float32 (n, d) vectors and (n,) biases of n items by their columns and their first few users; ids count for nothing.
+
+        items: codes, or rows with (some of) the item table's columns. first: the histories of all their first users, of (m,): which of
+        the n items each has chosen; users as in `adapted_vectors`. steps: 0 = by their columns alone; None = the model's own number."""
+        from ._item_use import adapted_items
+
+        return adapted_items(self, items, first, of, users, steps)
 
     def adapted_vectors(self, histories: Histories, users: np.ndarray | None = None, steps: int | None = None) -> np.ndarray:
         """float32 (B, steps + 1, d): each user's vector before the first step and after every one (steps: the model's own when None).

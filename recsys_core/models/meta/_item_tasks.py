@@ -173,7 +173,7 @@ def of_users(network: MetaNet, world: World, histories: Histories, users: Tensor
     """Users adapted to these histories (no item twice), as the public of items. codes (N,) ascending: the items of the world, all if None.
 
     users: codes whose row of the user table is read (-1: none). What somebody has read is none of what they may choose."""
-    losses, device = TaskLosses(network, world, params.inner_rate, False), world.biases.device
+    losses, device = TaskLosses(network, world, params), world.biases.device
     longest, vectors, others = max(1, int(histories.lengths.max(initial=1))), [], []
     with torch.no_grad():
         for rows in torch.arange(len(histories)).split(max(1, CELLS // (longest * len(world.biases)))):

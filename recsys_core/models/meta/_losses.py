@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from ...nn.meta.inner import Rates, Weights, adapt
+from ...nn.meta.inner import Rates, Weights, adaptation
 from ._network import FAR, MetaNet, Task, World
 
 
@@ -19,8 +21,9 @@ class TaskLosses:
     Cost: support S · (S · d² + N · d), query N · d multiplications.
     """
 
-    def __init__(self, network: MetaNet, world: World, rate: float, ratings: bool) -> None:
-        self.network, self.world, self.rate, self.ratings = network, world, rate, ratings
+    def __init__(self, network: MetaNet, world: World, params: Any) -> None:
+        self.network, self.world, self.ratings = network, world, params.loss == "mse"
+        self.rate, self.anchor = params.inner_rate, getattr(params, "anchor", 0.0)
         weights = dict(network.core.named_parameters())
         self.start: Weights = {name: weights[name] for name in network.adapted}
         self.fixed: Weights = {
@@ -40,11 +43,20 @@ class TaskLosses:
         return users @ self.world.vectors.T + self.world.biases
 
     def support(self, weights: Weights, task: Task) -> Tensor:
+        return self._told(weights, task) / (task.there.sum() + self.network.log_trust.exp())
+
+    def few(self, after: Tensor, tasks: Task) -> Tensor:
+        """The mean loss of the items shown, from `support` losses (T,): their trust taken out again, or it would be learnt to hide them."""
+        n = tasks.there.sum(1)
+        return (after * (n + self.network.log_trust.exp()) / n.clamp(min=1)).mean()
+
+    def _told(self, weights: Weights, task: Task) -> Tensor:
+        """The sum over the items shown."""
         alone = torch.eye(len(task.shown), dtype=torch.bool, device=task.there.device)
         scores = self.scores(self.user(weights, task, task.there & ~alone))  # (S, N)
         own = scores.gather(1, task.shown[:, None])[:, 0]
         errors = (own - task.values).square() if self.ratings else torch.logsumexp(scores + self.world.more, 1) - own
-        return (errors * task.there).sum() / (task.there.sum() + self.network.log_trust.exp())
+        return (errors * task.there).sum()
 
     def query(self, weights: Weights, task: Task) -> Tensor:
         scores = self.scores(self.user(weights, task))
@@ -55,7 +67,8 @@ class TaskLosses:
 
     def whole(self, weights: Weights, task: Task) -> Tensor:
         """All that is known of the user, shown and to be found: what methods learn from that do not part the two."""
-        return self.support(weights, task) + self.query(weights, task)
+        trust = self.network.log_trust.detach().exp()  # not to be learnt: it would be learnt to hide the items shown
+        return self._told(weights, task) / (task.there.sum() + trust) + self.query(weights, task)
 
     def rates(self) -> Rates:
         """The sizes of the steps: one number, or one for each weight that adapts."""
@@ -66,11 +79,8 @@ class TaskLosses:
         """(T, steps + 1, d): each user's vector before the first step and after every one. No graph is kept."""
 
         def one(task: Task) -> Tensor:
-            weights, path = self.start, [self.user(self.start, task)]
-            for _ in range(steps):
-                weights = adapt(lambda moved: self.support(moved, task), weights, steps=1, rates=rates)
-                path.append(self.user(weights, task))
-            return torch.stack(path)
+            path = adaptation(lambda moved: self.support(moved, task), self.start, steps=steps, rates=rates, anchor=self.anchor)
+            return torch.stack([self.user(weights, task) for weights in path])
 
         rates = self.rates()
         return vmap(one, randomness="different")(tasks)

@@ -115,6 +115,11 @@ class MetaNet(nn.Module):
                 nn.init.normal_(table.weight, std=START)
             with torch.no_grad():
                 self.bias.weight[:, 0] = prior
+        self.new_item: nn.ParameterDict | None = None  # what an item is whose id tells nothing, beside its columns, and how it is placed
+        if params.tasks == "users and items":
+            start = {"vector": torch.zeros(size), "bias": torch.zeros(1)}
+            start |= {"log_rate": torch.tensor([0.0, -2.0]), "log_trust": torch.tensor(0.5)}
+            self.new_item = nn.ParameterDict({name: nn.Parameter(value) for name, value in start.items()})
         self.core = Core(size, params.encoder, params.blocks, params.hidden, params.dropout)
         self.adapted = [name for name, _ in self.core.named_parameters() if adapted is None or name.split(".")[0] in adapted]
         # The logarithm of what `inner_rate` is multiplied by, and of how many items shown count as much as what was known before.
@@ -130,11 +135,18 @@ class MetaNet(nn.Module):
         known = (self.known[codes] if kept is None else self.known[codes] & kept)[:, None].float()
         own = (self.vector_id(codes), self.role_id(codes), self.bias(codes))
         vectors, roles, biases = (part + known * more for part, more in zip((*parts[:2], parts[2][:, None]), own, strict=True))
-        return vectors, roles, biases[:, 0]
+        return self._as_new((vectors, roles, biases[:, 0]), 1 - known[:, 0])
 
     def new_items(self, rows: Any, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
         """Items from outside, by their encoded columns (csr (n, f)) alone."""
-        return self._by_content(self.item_fields(FieldRows(rows, layout).take(torch.arange(rows.shape[0]))).sum(1))
+        parts = self._by_content(self.item_fields(FieldRows(rows, layout).take(torch.arange(rows.shape[0]))).sum(1))
+        return self._as_new(parts, torch.ones(rows.shape[0])) if self.ids else parts
+
+    def _as_new(self, parts: tuple[Tensor, Tensor, Tensor], new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """new: float (N,), 1 for items that are told by their columns alone, although others have ids."""
+        if self.new_item is None:
+            return parts
+        return parts[0] + new[:, None] * self.new_item["vector"], parts[1], parts[2] + new * self.new_item["bias"]
 
     def _by_content(self, content: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.vector(content), self.role(content), self.lean(content)[:, 0]

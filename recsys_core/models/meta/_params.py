@@ -31,7 +31,7 @@ def inner_steps_param(default: int, help: str = "") -> Any:
         ge=0,
         le=100,
         label="Adaptation steps",
-        help="How many gradient steps on a user's few items make the network theirs. " + help,
+        help=f"How many gradient steps on a user's few items make the network theirs. {help}".rstrip(),
         tune=(1, 10, "linear"),
         group=ADAPTING,
     )
