@@ -13,12 +13,14 @@ from .errors import error_box
 from .inspect_items import Names, described, in_full
 from .new_users_data import next_question
 from .new_users_state import MOST, Answers, give, skipped, told
-from .text import md, share, short
+from .text import both_ends, md, share, short
 
 MODES = {"ask": "Ask me", "choose": "I choose"}
 ICONS = {"like": ":material/thumb_up:", "not": ":material/thumb_down:", "unknown": ":material/question_mark:"}
 WORDS = {"like": "Like", "not": "Not for me", "unknown": "Don't know it"}
 FACTS, FACT_LENGTH, TITLE = 3, 60, 80
+CHIP = 26  # characters of a title
+FITS = 34  # in a line of the search
 TALL = 12  # chips, from which on they scroll
 FOUND = 6
 
@@ -90,7 +92,8 @@ def _search(names: Names, answers: Answers) -> None:
     with st.container(gap="xxsmall"):
         for item in found:
             with st.container(horizontal=True, vertical_alignment="center", wrap=False, gap="xsmall", key=f"found-{item}"):
-                st.markdown(described(names, item, 60), width="stretch", wrap=False, help=in_full(names, item))
+                long = in_full(names, item) if len(names.title(item)) > FITS else None
+                st.markdown(described(names, item, 60), width="stretch", wrap=False, help=long)
                 for said in ("like", "not"):
                     st.button(ICONS[said], key=f"{said}-{item}", type="tertiary", on_click=give, args=(item, said, names), help=WORDS[said])
 
@@ -116,7 +119,7 @@ def answers_card(names: Names, answers: Answers) -> None:
             horizontal=True, gap="xsmall", key="new-users-chips", height=260 if len(answers) > TALL else "content", border=False
         ):
             for item, said in answers.items():
-                title = md(names.title(item), 26)
+                title = md(both_ends(names.title(item), CHIP))
                 st.button(
                     f"{ICONS[said]} {title if said == 'like' else f':gray[{title}]'} :material/close:",
                     key=f"chip-{item}", on_click=answers_state.remove, args=(item, names),

@@ -22,6 +22,7 @@ from .inspect_items import Names
 LENGTH = 10
 MAP_ITEMS = 500
 MOST_COLOURS = 5
+TRAIL = 12  # answers
 Told = tuple[tuple[str, bool], ...]  # (item, whether it was liked), oldest first
 
 
@@ -158,9 +159,10 @@ def _points(folder: str, run_id: str, items: tuple[str, ...]) -> dict[str, tuple
     return dict(zip(found.items, zip(found.x, found.y, strict=True), strict=True))
 
 
-def trail(run_id: str, told: Told) -> list[tuple[float, float]]:
-    """Where the user was before the first answer and after each."""
-    return [_place(str(state.root()), run_id, told[:n]) for n in range(len(told) + 1)]
+def trail(run_id: str, told: Told) -> dict[int, tuple[float, float]]:
+    """Number of answers -> where the user was then: before the first, and after each of the last ones."""
+    steps = [0, *range(max(1, len(told) + 1 - TRAIL), len(told) + 1)]
+    return {n: _place(str(state.root()), run_id, told[:n]) for n in steps}
 
 
 @st.cache_resource(max_entries=600, show_spinner=False)

@@ -13,7 +13,7 @@ from .inspect_items import Names, attribute_table, described, in_full
 from .inspect_reasons import reasons
 from .new_users_data import Listed, Told, adapts, listed, personal, scale_of
 from .new_users_state import marks
-from .text import count, listing, md, number
+from .text import both_ends, count, listing, md, number
 
 MOST_GONE = 3
 FITS = 28  # characters of a name in a card
@@ -49,7 +49,7 @@ def _one(place: int, run: Any, names: Names, told: Told, narrow: bool) -> Listed
     for rank, (item, mark) in enumerate(zip(now.items, marks(now.items, before), strict=True), start=1):
         label = f"{rank}\\. {md(both_ends(names.title(item), NARROW)) if narrow else described(names, item, 60)}"
         _line(f"{place}-{item}", label, item, now.scores[rank - 1], run, names, told, mark)
-    gone = [md(names.title(item), 30) for item in before or () if item not in now.items and item != told[-1][0]]
+    gone = [md(both_ends(names.title(item), 30)) for item in before or () if item not in now.items and item != told[-1][0]]
     if gone:
         st.caption(f"Gone: {listing(gone, MOST_GONE)}")
     return now
@@ -72,12 +72,6 @@ def mark_text(mark: str) -> str:
     if mark == "new":
         return ":green-badge[new]"
     return f":{'green' if mark[0] == '+' else 'gray'}[:small[{'▲' if mark[0] == '+' else '▼'} {mark[1:]}]]" if mark else ""
-
-
-def both_ends(text: str, limit: int) -> str:
-    """Cut in the middle: volumes and years stand at the end of a title, and tell items apart."""
-    tail = limit // 3
-    return text if len(text) <= limit else f"{text[: limit - tail - 1].rstrip()}…{text[-tail:].lstrip()}"
 
 
 def _line(key: str, label: str, item: str, score: float, run: Any, names: Names, told: Told, mark: str) -> None:

@@ -76,9 +76,10 @@ def draw(
     titles: Mapping[str, str],
     answered: Mapping[str, bool],
     ringed: Sequence[str],
-    way: Sequence[Point],
+    way: Mapping[int, Point],
 ) -> go.Figure:
-    """points, titles: of the answered and the recommended items. answered: item -> liked. way: before the first answer, then after each."""
+    """points, titles: of the answered and the recommended items. answered: item -> liked. way: number of answers -> where the user
+    was then."""
     fig = figure("", "", height=HEIGHT, legend=True)
     xs, ys, hover = np.array(laid.x), np.array(laid.y), np.array([plain(short(title, 80)) for title in laid.titles], dtype=object)
     for n, name in enumerate(laid.names):
@@ -117,15 +118,15 @@ def _marked(
     )  # fmt: skip
 
 
-def _person(fig: go.Figure, way: Sequence[Point]) -> None:
+def _person(fig: go.Figure, way: Mapping[int, Point]) -> None:
     """The way from the start to now; only its last point is large."""
     strong, behind = series_color(5), "#12161B" if dark() else "#FFFFFF"
-    when = ["Before the first answer", *(f"After {count(n, 'answer')}" for n in range(1, len(way)))]
+    when = [f"After {count(n, 'answer')}" if n else "Before the first answer" for n in way]
     earlier = len(way) - 1
     marker = {"size": [7] * earlier + [16], "symbol": ["circle"] * earlier + ["diamond"], "color": strong, "opacity": 1}
     fig.add_scatter(
-        x=[x for x, _ in way],
-        y=[y for _, y in way],
+        x=[x for x, _ in way.values()],
+        y=[y for _, y in way.values()],
         text=when,
         name="The new user",
         mode="lines+markers",

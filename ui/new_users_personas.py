@@ -24,15 +24,21 @@ from .new_users_state import Answers, skipped, told
 from .text import ago, count, md
 
 MOST_SHOWN = 6
+_SAVED, _TIMES = "_persona_saved", "_personas_saved"
 
 
 def personas_card(dataset_id: str, runs: Sequence[Any], names: Names, answers: Answers, shown: Sequence[tuple[Any, Listed]]) -> None:
     """shown: the lists on the page."""
     found = state.workspace().personas(dataset_id)
+    saved = st.session_state.pop(_SAVED, None)
+    if saved:
+        st.toast(f"Saved: {md(saved, 60)}", icon=":material/check:")
     with st.container(border=True, key="new-users-personas", gap="small"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader("Personas", anchor=False, width="stretch")
-            with st.popover("Save", icon=":material/save:", type="tertiary", disabled=not answers, key="save-persona"):
+            with st.popover(
+                "Save", icon=":material/save:", type="tertiary", disabled=not answers, key=f"save-persona-{st.session_state.get(_TIMES, 0)}"
+            ):
                 _save_form(dataset_id, runs[0], found, names)
         if not found:
             st.caption("Save these answers under a name to come back to them, or to export the lists of several people at once.")
@@ -65,14 +71,20 @@ def _add(dataset_id: str, run_id: str, names: Names) -> None:
     persona = state.workspace().add_persona(name, dataset_id, _as_values(run_id, answers), skipped(answers))
     st.session_state["persona-name"] = ""
     state.remember(persona=persona.id)
-    st.toast(f"Saved: {md(persona.name, 60)}", icon=":material/check:")
+    _saved(persona)
 
 
 @action
 def _update(persona_id: str, run_id: str, names: Names) -> None:
     answers = answers_state.read(names)
     persona = state.workspace().change_persona(persona_id, _as_values(run_id, answers), skipped(answers))
-    st.toast(f"Saved: {md(persona.name, 60)}", icon=":material/check:")
+    _saved(persona)
+
+
+def _saved(persona: Any) -> None:
+    """Told when the panel is drawn next; what was open is shut by then."""
+    st.session_state[_SAVED] = persona.name
+    st.session_state[_TIMES] = st.session_state.get(_TIMES, 0) + 1
 
 
 def _as_values(run_id: str, answers: Answers) -> dict[str, float]:

@@ -21,6 +21,12 @@ def short(text: object, limit: int) -> str:
     return text if len(text) <= limit else text[: max(1, limit - 1)].rstrip() + "…"
 
 
+def both_ends(text: object, limit: int) -> str:
+    """Text cut in the middle: volumes and years stand at the end of a title, and tell items apart."""
+    text, tail = str(text), limit // 3
+    return text if len(text) <= limit else f"{text[: limit - tail - 1].rstrip()}…{text[-tail:].lstrip()}"
+
+
 def count(n: float | None, noun: str = "", plural: str = "") -> str:
     """1234 -> "1,234"; with a noun, "1 run" or "1,234 runs"."""
     if n is None:

@@ -21,10 +21,11 @@ from recsys_core.serving.client import ScorerClient
 from recsys_core.store import Workspace
 from ui.new_users_ask import facts
 from ui.new_users_data import Listed, Plane, grouped
-from ui.new_users_lists import both_ends, mark_text
+from ui.new_users_lists import mark_text
 from ui.new_users_map import draw
 from ui.new_users_personas import file_name, lists_csv
 from ui.new_users_state import marks
+from ui.text import both_ends
 
 NASTY = "**Bold** [link](http://x) <b>tag</b> :red[x] $a$"
 LONG = "A very long title " * 12
@@ -272,9 +273,9 @@ def test_the_map_shows_answers_rings_and_the_way(monkeypatch: pytest.MonkeyPatch
     for dark in (False, True):
         monkeypatch.setattr("ui.charts.dark", lambda dark=dark: dark)
         monkeypatch.setattr("ui.new_users_map.dark", lambda dark=dark: dark)
-        fig = draw(laid, points, {"a": "<b>A</b>", "b": "B", "c": "C"}, {"a": True, "c": False}, ["b"], [(0.5, 0.5), (0.2, 0.1)])
+        fig = draw(laid, points, {"a": "<b>A</b>", "b": "B", "c": "C"}, {"a": True, "c": False}, ["b"], {0: (0.5, 0.5), 3: (0.2, 0.1)})
         parts: dict[str, Callable] = {part.name: part for part in fig.data}
         assert list(parts) == ["Drama", "Other", "Recommended", "Liked", "Not for me", "The new user"]
         assert parts["Drama"].text[0] == "&lt;b&gt;A&lt;/b&gt;" and list(parts["Not for me"].x) == [2.0]
-        assert list(parts["The new user"].x) == [0.5, 0.2] and parts["The new user"].text[1] == "After 1 answer"
+        assert list(parts["The new user"].x) == [0.5, 0.2] and parts["The new user"].text[1] == "After 3 answers"
         assert parts["The new user"].marker.symbol == ("circle", "diamond")
