@@ -73,9 +73,9 @@ def save_arrays(state: dict[str, Any], path: Path) -> None:
                 arrays[f"{name}/{part}"] = np.ascontiguousarray(getattr(matrix, part))
             shapes[name] = list(matrix.shape)
         elif isinstance(value, np.ndarray):
-            arrays[name] = np.ascontiguousarray(value)
+            arrays[name] = np.asarray(value, order="C")  # as it is, also without dimensions
         elif hasattr(value, "detach"):
-            arrays[name] = np.ascontiguousarray(value.detach().cpu().numpy())
+            arrays[name] = np.asarray(value.detach().cpu().numpy(), order="C")
         else:
             plain[name] = value
     save_file(arrays, str(path), metadata={"plain": json.dumps(plain), "csr": json.dumps(shapes)})
