@@ -1,7 +1,7 @@
 """What is kept of a cold-start comparison: curves with intervals, gains, and who is clearly better. Its shape: `jobs/cold_start_spec.py`.
 
 What is clear is decided as everywhere (`compare.py`): an interval without 0, and a paired t-test corrected by Holm's method for all the
-comparisons of one model.
+numbers of items at which two are compared, which is what one sentence tells.
 """
 
 from __future__ import annotations
@@ -166,24 +166,30 @@ def comparisons(found: Sequence[One], shots: Sequence[int], k: int) -> list[dict
     frames = {one.run: _frame(one.measured.figures, shots, k) for one in found}
     out = []
     for one in judged:
-        pairs = []
         for role in ("fold_in", "fine_tuned", "content", "popular"):
             others = [other for other in found if other.role == role and other.role != one.role]
             if others:
-                means = np.stack([other.measured.figures[:, 0].mean(axis=1) for other in others])
-                pairs += [(others[int(best)], role, s) for s, best in zip(shots, means.argmax(axis=0), strict=True)]
-        known: dict[tuple[str, int], Difference] = {}
-        for against in {other.run for other, _, _ in pairs}:
-            mine = [s for other, _, s in pairs if other.run == against]
-            both = {against: frames[against], one.run: frames[one.run]}
-            gaps = differences(both, against, [f"ndcg@{k} after {s}" for s in mine], wilcoxon=False)
-            known |= {(against, s): gap for s, gap in zip(mine, gaps, strict=True)}
-        together = corrected([known[other.run, s] for other, _, s in pairs])
-        out += [
-            {"run": one.run, "against": other.run, "role": role, "shots": int(s), **_difference(gap)}
-            for (other, role, s), gap in zip(pairs, together, strict=True)
-        ]
+                out += _against(one, role, others, frames, shots, k)
     return out
+
+
+def _against(
+    one: One, role: str, others: Sequence[One], frames: Mapping[str, pd.DataFrame], shots: Sequence[int], k: int
+) -> list[dict[str, Any]]:
+    """One model against the best of one role, at every number of shots: what one sentence tells, and is corrected for together."""
+    means = np.stack([other.measured.figures[:, 0].mean(axis=1) for other in others])
+    best = {s: others[int(at)].run for s, at in zip(shots, means.argmax(axis=0), strict=True)}
+    known: dict[int, Difference] = {}
+    for against in set(best.values()):
+        mine = [s for s in shots if best[s] == against]
+        both = {against: frames[against], one.run: frames[one.run]}
+        gaps = differences(both, against, [f"ndcg@{k} after {s}" for s in mine], wilcoxon=False)
+        known |= dict(zip(mine, gaps, strict=True))
+    together = corrected([known[s] for s in shots])
+    return [
+        {"run": one.run, "against": best[s], "role": role, "shots": int(s), **_difference(gap)}
+        for s, gap in zip(shots, together, strict=True)
+    ]
 
 
 def _frame(values: np.ndarray, shots: Sequence[int], k: int) -> pd.DataFrame:

@@ -25,7 +25,7 @@ def protocol(result: Result) -> list[str]:
         f"Of each, {'one item is' if pool == 1 else f'{pool} items are'} set aside to be shown, {how}. {about}",
         "All their other relevant items must be found: the same ones however many are shown.",
         f"Lists of {k} from the whole catalogue without what was set aside; what a user had and did not like stays in, as a miss.",
-        "Intervals are 95 % bootstrap intervals over users; differences are paired, and corrected for all comparisons of a recommender.",
+        "Intervals are 95 % bootstrap intervals over users; differences are paired, and corrected for all numbers of items.",
     ]
 
 
@@ -180,7 +180,9 @@ def _worth(result: Result, own: Mapping[str, Any]) -> list[str]:
         return [f"{what} more than {max(result['shots'])} with {other['name']}."]
     if equal == result["shots"][0]:
         return [f"{what} no more than {_few(result['shots'][0])} with {other['name']}."]
-    return [f"{what} about as many as {f'{equal:.1f}'.removesuffix('.0')} with {other['name']}."]
+    rows = [row for row in result["comparisons"] if (row["run"], row["against"], row["shots"]) == (own["run"], other["run"], s)]
+    unsure = f", though the difference after {s} is not clear" if rows and rows[0]["better"] is None else ""
+    return [f"{what} about as many as {f'{equal:.1f}'.removesuffix('.0')} with {other['name']}{unsure}."]
 
 
 def _popular(result: Result, better: Sequence[Mapping[str, Any]]) -> str:

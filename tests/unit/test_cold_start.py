@@ -230,6 +230,9 @@ def test_repeats_of_an_item_count_once():
 def test_a_comparison_says_what_is_better_what_adapting_gives_and_what_items_are_worth(split):
     models = {"popular": registry.get("model", "popular")(), "ItemKNN": registry.get("model", "item_knn")()}
     models |= {"Adapting": Adapting(), "Stays": Stays()}
+    from scipy.stats import ttest_1samp
+    from statsmodels.stats.multitest import multipletests
+
     result = curves({n: m.fit(split.train) for n, m in models.items()}, split.test, (0, 1, 2, 5), k=10, draws=2)
     by = {one["name"]: one for one in result["models"]}
     assert [by[n]["role"] for n in models] == ["popular", "fold_in", "meta", "meta"]
@@ -247,9 +250,14 @@ def test_a_comparison_says_what_is_better_what_adapting_gives_and_what_items_are
     )
     assert result["verdicts"][-1] == words.pays(result, "Adapting") == adapting["pays"]
     assert "does not pay" in words.pays(result, "Stays") and by["popular"]["pays"] == ""
+    tasks = make_tasks(split.test, (0, 1, 2, 5), draws=2)
+    measured = {name: measure(models[name], tasks, 10, ONE, timed=False).figures for name in ("Adapting", "popular")}
     rows = [row for row in result["comparisons"] if row["run"] == "Adapting" and row["against"] == "popular"]
     assert [row["shots"] for row in rows] == [0, 1, 2, 5] and rows[1]["p_holm"] < 0.05
     json.dumps(result, allow_nan=False)
+    gaps = pd.DataFrame({s: measured["Adapting"][n, 0] - measured["popular"][n, 0] for n, s in enumerate((0, 1, 2, 5))}).astype(float)
+    raw = [1.0 if not gaps[s].any() else ttest_1samp(gaps[s], 0).pvalue for s in gaps]
+    assert [row["p_holm"] for row in rows] == pytest.approx(multipletests(raw, method="holm")[1], abs=1e-6)
 
 
 def _result(better, role="fold_in"):
@@ -274,7 +282,7 @@ def test_sentences_by_hand():
     assert words.verdicts(mixed) == [
         "MAML against the best fold-in (EASE): better after 1 item (by 10.0 % (5.0 to 15.0)), worse after 10 items "
         "(by 10.0 % (5.0 to 15.0)), no clear difference before the first item and after 3 items.",
-        "Three items with MAML are worth about as many as 7 with EASE.",
+        "Three items with MAML are worth about as many as 7 with EASE, though the difference after 3 is not clear.",
         "Meta-learning pays on this data after 1 item; after 10 items the fold-in of EASE is better, after 3 items it is as good.",
     ]
     assert words.pays(_result([None] * 4), "m") == (
