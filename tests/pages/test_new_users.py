@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def _data(*, titles: bool = True, ratings: bool = False, seed: int = 0) -> Datas
 def _train(workspace: Workspace, data: Dataset, *models: str) -> str:
     entry = workspace.add_dataset(data, "Books of a shop")
     for model in models:
-        params = {"factors": 8} if model == "als" else {}
+        params = {"als": {"factors": 8}, "anil": {"epochs": 1}}.get(model, {})
         train_in_workspace(workspace, TrainSpec.make(dataset=entry.id, model=model, ks=(10,), params=params), RunContext(threads=1))
     return entry.id
 
@@ -163,6 +164,25 @@ def test_answers_change_lists_map_and_url(open_page, text_of, workspace, shop) -
     for _ in range(3):
         at.button(key="undo").click().run()
     assert _url(at, "answers") == "" and at.button(key="undo").disabled
+
+
+@pytest.mark.slow  # torch is loaded by the scorer
+def test_a_model_that_adapts_comes_first_and_says_so(open_page, text_of, workspace) -> None:
+    dataset_id = _train(workspace, _data(seed=2), "item_knn", "anil")
+    anil, knn = _run(workspace, dataset_id, "anil"), _run(workspace, dataset_id, "item_knn")
+    at = open_page("new_users", dataset=dataset_id, run=knn)
+    assert at.selectbox[1].value == anil and len(at.selectbox[1].options) == 1 and at.multiselect[0].value == [knn]
+    text = text_of(at)
+    assert "What it expects of anybody new" in text and "What anybody new gets" in text and "Train one" not in text
+    at.button(key="say-like").click().run()
+    text = text_of(at)
+    assert "Adapted in" in text and "Answered in" in text and _charts(at) == 1
+    (item,) = (part.split(":")[0] for part in _url(at, "answers").split(","))
+    path = ScorerClient(workspace).user_path(anil, [item], [1.0])
+    assert path.adapts and len(path.x) > 2, "every step of adaptation is a point; the last one is drawn"
+    drawn = json.loads(at.get("plotly_chart")[0].proto.spec)["data"][-1]
+    assert drawn["name"] == "The new user"
+    assert drawn["x"] == pytest.approx([path.x[0], path.x[-1]]), "the first step starts where somebody without answers is"
 
 
 def test_search_titles_that_are_markdown_and_no_vectors(open_page, text_of, workspace, shop) -> None:
