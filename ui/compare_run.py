@@ -17,6 +17,7 @@ from .components import rename_dialog, run_picker
 from .feature_findings import feature_findings
 from .fusion_findings import RUN, fusion_findings, title_of
 from .home_parts import delete_entry
+from .new_users_shots_note import pays_line
 from .text import ago, duration, md, number, size
 from .train_features import trained_otherwise
 
@@ -43,6 +44,7 @@ def run_card(runs: Sequence[Any]) -> None:
         for note in run.notes:
             if note not in steps:  # said below, as steps
                 st.markdown(f":material/info: {md(note)}")
+        pays_line(run)
         fusion_findings(run)
         feature_findings(run)
         frame = settings_table(run)

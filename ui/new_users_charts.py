@@ -20,7 +20,7 @@ QUIET = {"ease": 1, "als": 3, "popular": 6, "fine_tuned": 4, "item_knn": 1, "mul
 DOTTED = ("item_knn", "mult_vae", "content_knn")  # their colour belongs to another one already
 DASHES = ("solid", "dot", "dashdot", "longdashdot")  # "dash" is kept for the network before it learns
 BEFORE = "before it learns from the clicks"
-TALLEST_LEGEND = 26  # pixels a row of the legend
+FEW = 3  # lines up to which all have a band
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,15 @@ def looks(models: Sequence[Mapping[str, Any]], places: Mapping[str, int]) -> dic
 
 
 def few_clicks(models: Sequence[Mapping[str, Any]], drawn: Mapping[str, Look], measure: str) -> go.Figure:
-    """A line a model: the mean over users after 0, 1, 2 … clicks in the band of its 95 % interval; models that adapt are thick, and
-    dashed as they are without a learning step."""
+    """A line a model: the mean over users after 0, 1, 2 … clicks. Models that adapt are thick, in the band of their 95 % interval, and
+    dashed as they are without a learning step; intervals of the others are told on hovering."""
     shots = sorted({point["shots"] for model in models for point in model["curve"]})
     n_rows = len(models) + any(model["unadapted"] for model in models)
     fig = _by_clicks(shots, measure, height=360 + 12 * n_rows, rows=n_rows)
     ordered = sorted(models, key=lambda model: drawn[model["run"]].strong)  # thick lines lie on top
     for model in ordered:
-        _band(fig, model["curve"], drawn[model["run"]], model["run"])
+        if drawn[model["run"]].strong or len(models) <= FEW:  # ten bands on each other are mud
+            _band(fig, model["curve"], drawn[model["run"]], model["run"])
     for model in ordered:
         look = drawn[model["run"]]
         if model["unadapted"]:
@@ -83,18 +84,17 @@ def few_clicks(models: Sequence[Mapping[str, Any]], drawn: Mapping[str, Look], m
     if any(model["unadapted"] for model in models):
         line = {"color": MUTED, "width": 1.6, "dash": "dash"}
         fig.add_scatter(x=[None], y=[None], mode="lines", line=line, name=f"Dashed: {BEFORE}", legendrank=1000 + len(models))
-    fig.update_yaxes(rangemode="tozero")
     return fig
 
 
 def gains(models: Sequence[Mapping[str, Any]], drawn: Mapping[str, Look], measure: str) -> go.Figure:
     """Adapted minus not adapted, by the number of clicks, with intervals; filled where it is clear."""
     with_gain = [model for model in models if model["gain"]]
-    shots = sorted({point["shots"] for model in with_gain for point in model["gain"]})
+    shots = sorted({point["shots"] for model in with_gain for point in model["gain"]} - {0})  # nothing was learnt from nothing
     fig = _by_clicks(shots, f"{measure} gained", height=300 + 12 * len(with_gain), rows=len(with_gain))
     fig.add_hline(y=0, line={"color": MUTED, "width": 1.5})
     for n, model in enumerate(with_gain):
-        look, points = drawn[model["run"]], model["gain"]
+        look, points = drawn[model["run"]], [point for point in model["gain"] if point["shots"] in shots]
         aside = (n - (len(with_gain) - 1) / 2) * 0.07  # so that intervals stand beside each other
         middle = [point["mean"] for point in points]
         told = [[point["shots"], point["low"], point["high"], "clear" if point.get("clear") else "not clear"] for point in points]
@@ -138,7 +138,7 @@ def _band(fig: go.Figure, points: Sequence[Point], look: Look, group: str) -> No
     xs = [_place(point["shots"]) for point in known]
     fig.add_scatter(
         x=xs + xs[::-1], y=[p["high"] for p in known] + [p["low"] for p in known][::-1], fill="toself", mode="none",
-        fillcolor=look.tint(0.16 if look.strong else 0.05), hoverinfo="skip", showlegend=False, legendgroup=group,
+        fillcolor=look.tint(0.13 if look.strong else 0.07), hoverinfo="skip", showlegend=False, legendgroup=group,
     )  # fmt: skip
 
 

@@ -33,9 +33,11 @@ def draw(workspace: Any, dataset_entry: Any) -> None:
     if known:
         with st.container(border=True, key="shots-result"):
             entry = _picked(known, group)
-            names = {run.id: run.name for run in group.runs}
-            result = renamed(entry.result(), names)
-            show_result(entry, result, looks(result["models"], places(group)))
+            if _readable(entry):
+                result = renamed(entry.result(), {run.id: run.name for run in group.runs})
+                show_result(entry, result, looks(result["models"], places(group)))
+            else:
+                st.warning("This comparison cannot be read: its file is damaged. Measure it again below.", icon=":material/warning:")
     thin = group is None or bool(missing_roles(run.model_key for run in group.runs))
     if thin and not known:  # what is missing comes first
         comparison_set(dataset_entry, group)
@@ -44,6 +46,10 @@ def draw(workspace: Any, dataset_entry: Any) -> None:
         _ask(group, known)
     if known or not thin:
         comparison_set(dataset_entry, group)
+
+
+def _readable(entry: Any) -> bool:
+    return bool(entry.result().get("models"))
 
 
 def places(group: Group) -> dict[str, int]:
@@ -143,7 +149,7 @@ def _start(group: Group, chosen: Sequence[str], order: str) -> None:
     except WorkbenchError as error:
         st.info(f"{md(error.message)} {md(error.hint)}".strip(), icon=":material/info:")
         return
-    there = {entry.id for entry in state.workspace().analyses(KIND)}
+    there = {entry.id for entry in state.workspace().analyses(KIND) if _readable(entry)}
     busy = {job.id for job in jobs_of(kinds=(KIND,)) if not job.ended}
     models = {run.id: run.model_key for run in group.runs}
     lacks = missing_roles(models[run_id] for run_id in chosen)
@@ -164,7 +170,11 @@ def _start(group: Group, chosen: Sequence[str], order: str) -> None:
 
 @action
 def _submit(payload: dict[str, Any]) -> None:
-    state.queue().submit(ColdStartSpec.make(**payload).job())
+    spec = ColdStartSpec.make(**payload)
+    damaged = [entry.id for entry in state.workspace().analyses(KIND) if entry.id == spec.analysis_id and not _readable(entry)]
+    for entry_id in damaged:  # it would be taken for the answer
+        state.workspace().delete(entry_id)
+    state.queue().submit(spec.job())
 
 
 def _jobs(group: Group) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from recsys_core.evaluation import cold_start_words as words
 from recsys_core.evaluation import metric_label
-from recsys_core.evaluation.cold_start_words import worth
 
 from . import charts
+from .compare_charts import fitted
 from .components import download, protocol_card
 from .new_users_charts import Look, few_clicks, gains
 from .text import ago, count, md, share
@@ -24,6 +25,7 @@ ROLES = {
     "popular": "The same for everybody",
 }
 ORDERS = {"random": "drawn by lot", "earliest": "the earliest"}
+NAME_PIXELS = 200
 TELLING = 3  # clicks whose worth the table tells
 COLUMNS = (
     "recommender", "model", "kind", "clicks", "ndcg", "ndcg_low", "ndcg_high", "recall", "hit_rate", "unadapted", "gain", "gain_low",
@@ -39,9 +41,9 @@ def show_result(entry: Any, result: Mapping[str, Any], drawn: Mapping[str, Look]
     if verdicts:
         st.markdown(f"**{md(verdicts[-1])}**")  # the last one says whether it pays
         st.markdown("\n".join(f"- {md(sentence)}" for sentence in verdicts[:-1]))
-    note = "Bands: 95 % interval over users. The first clicks have more room on the axis."
+    note = "A click is an item of the user that the recommender is shown. Bands: 95 % interval over users; point at a line for its own."
     if len(models) > 1:
-        note += " Click a name to hide its line; double-click to see it alone."
+        note += " Click a name to hide its line, twice to see it alone."
     charts.show(few_clicks(models, drawn, measure), "How many clicks until the list is good?", key=f"shots-{entry.id}", note=note)
     if any(model["gain"] for model in models):
         note = f"{measure} after the learning steps minus before them, for the same users, with its 95 % interval. Filled: clear."
@@ -52,18 +54,12 @@ def show_result(entry: Any, result: Mapping[str, Any], drawn: Mapping[str, Look]
 
 
 def renamed(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """With the names results have today; `verdicts` are sentences of then, and stay unless a name is found in them."""
-    told = {model["run"]: model["name"] for model in result["models"]}
-    changed = {told[run]: name for run, name in names.items() if run in told and told[run] != name}
-    models = [model | {"name": names.get(model["run"], model["name"])} for model in result["models"]]
-    rating = result.get("rating")
-    if rating:
-        rating = rating | {"models": [one | {"name": names.get(one["run"], one["name"])} for one in rating["models"]]}
-    if not changed:
-        return {**result, "models": models, "rating": rating}
-    from recsys_core.evaluation import cold_start_words as words
-
-    again = {**result, "models": models, "rating": rating}
+    """With the names results have today, in the verdicts too. names: run -> name."""
+    models = [one | {"name": names.get(one["run"], one["name"])} for one in result["models"]]
+    again = {**result, "models": models}
+    if result.get("rating"):
+        parts = [one | {"name": names.get(one["run"], one["name"])} for one in result["rating"]["models"]]
+        again["rating"] = result["rating"] | {"models": parts}
     return again | {"verdicts": words.verdicts(again)}
 
 
@@ -86,11 +82,11 @@ def table(result: Mapping[str, Any]) -> pd.DataFrame:
     telling = TELLING if TELLING in positive else positive[0] if positive else None
     rows = []
     for model in result["models"]:
-        row: dict[str, Any] = {"name": model["name"], "kind": ROLES.get(model["role"], model["family"])}
+        row: dict[str, Any] = {"name": fitted(model["name"])}
         row |= {f"after {point['shots']}": point["mean"] for point in model["curve"]}
         if rival is not None and telling is not None:
             row["worth"] = _worth(result["shots"], model, rival, telling)
-        rows.append(row | {"ms": model["ms_per_user"]})
+        rows.append(row | {"ms": model["ms_per_user"], "kind": ROLES.get(model["role"], model["family"])})
     return pd.DataFrame(rows)
 
 
@@ -98,7 +94,7 @@ def _worth(shots: Sequence[int], model: Mapping[str, Any], rival: Mapping[str, A
     if model["run"] == rival["run"]:
         return f"{telling}"
     value = next(point["mean"] for point in model["curve"] if point["shots"] == telling)
-    clicks = worth(shots, [point["mean"] for point in rival["curve"]], value)
+    clicks = words.worth(shots, [point["mean"] for point in rival["curve"]], value)
     if clicks == float("inf"):
         return f"over {max(shots)}"
     return f"{clicks:.1f}" if clicks > shots[0] else str(shots[0])
@@ -108,7 +104,7 @@ def _table(entry: Any, result: Mapping[str, Any], measure: str) -> None:
     frame = table(result)
     number = st.column_config.NumberColumn
     columns = {
-        "name": st.column_config.TextColumn("Recommender", width="medium", pinned=True),
+        "name": st.column_config.TextColumn("Recommender", width=NAME_PIXELS, pinned=True),
         "kind": st.column_config.TextColumn("What it does with clicks"),
         "ms": number("Time for one user (ms)", format="%.1f", help="Adapting to one user and making the list."),
     }
@@ -119,13 +115,20 @@ def _table(entry: Any, result: Mapping[str, Any], measure: str) -> None:
         positive = [s for s in result["shots"] if s > 0]
         n = TELLING if TELLING in positive else positive[0]
         about = f"How many clicks the best fold-in ({md(rival['name'], 60)}) takes to be as good as this one is after {count(n, 'click')}."
-        columns["worth"] = st.column_config.TextColumn(f"{count(n, 'click')} {'is' if n == 1 else 'are'} worth", help=about)
+        columns["worth"] = st.column_config.TextColumn(
+            f"{count(n, 'click')} {'is' if n == 1 else 'are'} worth", alignment="right", help=about
+        )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{measure} after each number of clicks**", width="stretch")
         data = csv(result)
         download("Download CSV", data, f"few-clicks-{entry.id[:8]}.csv", key=f"shots-csv-{entry.id}")
     st.dataframe(
-        frame, hide_index=True, key=f"shots-table-{entry.id}", column_config=columns, alt="Figures after each number of clicks, and times"
+        frame,
+        hide_index=True,
+        height="content",
+        key=f"shots-table-{entry.id}",
+        column_config=columns,
+        alt="Figures after each number of clicks, and times",
     )
 
 
@@ -164,13 +167,12 @@ def _rating(entry: Any, result: Mapping[str, Any], drawn: Mapping[str, Look]) ->
         for name, label in (("precision", f"Precision@{k}"), ("ndcg", f"NDCG@{k}")):
             rows = [{"name": "A random order"} | {f"after {s}": chance[name] for s in shots}]
             rows += [
-                {"name": one["name"]} | {f"after {point['shots']}": point[name_of] for point in one[name]}
+                {"name": fitted(one["name"])} | {f"after {point['shots']}": point["mean"] for point in one[name]}
                 for one in rating["models"]
-                for name_of in ("mean",)
             ]
-            columns: dict[str, Any] = {"name": st.column_config.TextColumn(label, width="medium", pinned=True)}
+            columns: dict[str, Any] = {"name": st.column_config.TextColumn(label, width=NAME_PIXELS, pinned=True)}
             columns |= {f"after {s}": st.column_config.NumberColumn(f"After {s}", format="%.3f") for s in shots}
             st.dataframe(
-                pd.DataFrame(rows), hide_index=True, key=f"shots-rating-{name}-{entry.id}", column_config=columns,
+                pd.DataFrame(rows), hide_index=True, key=f"shots-rating-{name}-{entry.id}", column_config=columns, height="content",
                 alt=f"{label} of the user's own items after each number of clicks, and of a random order",
             )  # fmt: skip

@@ -45,7 +45,7 @@ class Plan:
 
 def meta_keys() -> list[str]:
     """Models that adapt to a new user, those first that are suggested; the control and fusions are none of them."""
-    found = [key for key, cls in registry.all_of("model").items() if getattr(cls, "adapts", False) and key != CONTROL and not is_fused(cls)]
+    found = [key for key, cls in registry.all_of("model").items() if cls.adapts and key != CONTROL and not is_fused(cls)]
     return [key for key in META_FIRST if key in found] + [key for key in found if key not in META_FIRST]
 
 
