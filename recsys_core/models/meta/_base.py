@@ -20,7 +20,6 @@ from .._base import Cost, block_bytes
 from .._vectors import cosines
 from ..deep._base import DeepRecommender
 from ..features._m6_inputs import Inputs
-from ..features._m6_pairs import distinct
 from ._params import MetaParams
 
 if TYPE_CHECKING:
@@ -178,6 +177,7 @@ class MetaRecommender(DeepRecommender):
         users: codes whose row of the user table is read, -1: none."""
         import torch
 
+        from ..features._m6_pairs import distinct
         from ._tasks import of_histories
 
         steps = self.resolved.inner_steps if steps is None else steps

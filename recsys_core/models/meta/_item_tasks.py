@@ -19,7 +19,7 @@ from ._losses import TaskLosses
 from ._network import FAR, MetaNet, World
 from ._tasks import ALONE, of_histories
 
-SAMPLE = 1024  # users that items meet in a pass
+SAMPLE = 512  # users that items meet in a pass
 HIDDEN = 0.2  # share of the items that these users have not met in a pass
 ITEMS = 32  # items a step
 CELLS = 2**22  # scores held at once
@@ -174,9 +174,11 @@ def of_users(network: MetaNet, world: World, histories: Histories, users: Tensor
 
     users: codes whose row of the user table is read (-1: none). What somebody has read is none of what they may choose."""
     losses, device = TaskLosses(network, world, params), world.biases.device
-    longest, vectors, others = max(1, int(histories.lengths.max(initial=1))), [], []
+    longest = max(1, int(histories.lengths.max(initial=1)))
+    vectors, others = [world.vectors[:0]], [world.biases[:0]]
     with torch.no_grad():
-        for rows in torch.arange(len(histories)).split(max(1, CELLS // (longest * len(world.biases)))):
+        blocks = torch.arange(len(histories)).split(max(1, CELLS // (longest * len(world.biases)))) if len(histories) else ()
+        for rows in blocks:
             task = of_histories(histories.take(rows.numpy()), network.users(users[rows.to(device)]), 0.0, 1.0, False)
             if codes is not None:
                 task = task._replace(shown=torch.searchsorted(codes, task.shown).clamp(max=len(codes) - 1))
@@ -184,9 +186,8 @@ def of_users(network: MetaNet, world: World, histories: Histories, users: Tensor
             scores = losses.scores(vectors[-1]) + world.more
             seen = torch.zeros_like(scores).scatter_add(1, task.shown, FAR * task.there.float())
             others.append(torch.logsumexp(scores + seen, 1))
-    empty = world.biases[:0]
     active = torch.as_tensor(histories.lengths, device=device).float()
-    return Crowd(torch.cat(vectors) if vectors else world.vectors[:0], torch.cat([empty, *others]), active)
+    return Crowd(torch.cat(vectors), torch.cat(others), active)
 
 
 def placed(network: MetaNet, start: tuple[Tensor, Tensor], public: Crowd, first: Crowd, of: Tensor, steps: int) -> tuple[Tensor, Tensor]:

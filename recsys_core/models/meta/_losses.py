@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class TaskLosses:
     def __init__(self, network: MetaNet, world: World, params: Any) -> None:
         self.network, self.world, self.ratings = network, world, params.loss == "mse"
         self.rate, self.anchor = params.inner_rate, getattr(params, "anchor", 0.0)
+        self.trust = network.log_trust.exp()
         weights = dict(network.core.named_parameters())
         self.start: Weights = {name: weights[name] for name in network.adapted}
         self.fixed: Weights = {
@@ -43,12 +45,12 @@ class TaskLosses:
         return users @ self.world.vectors.T + self.world.biases
 
     def support(self, weights: Weights, task: Task) -> Tensor:
-        return self._told(weights, task) / (task.there.sum() + self.network.log_trust.exp())
+        return self._told(weights, task) / (task.there.sum() + self.trust)
 
     def few(self, after: Tensor, tasks: Task) -> Tensor:
         """The mean loss of the items shown, from `support` losses (T,): their trust taken out again, or it would be learnt to hide them."""
         n = tasks.there.sum(1)
-        return (after * (n + self.network.log_trust.exp()) / n.clamp(min=1)).mean()
+        return (after * (n + self.trust) / n.clamp(min=1)).mean()
 
     def _told(self, weights: Weights, task: Task) -> Tensor:
         """The sum over the items shown."""
@@ -66,9 +68,24 @@ class TaskLosses:
         return torch.logsumexp(scores + self.world.more + seen, 0) - (scores * task.wanted).sum()
 
     def whole(self, weights: Weights, task: Task) -> Tensor:
-        """All that is known of the user, shown and to be found: what methods learn from that do not part the two."""
-        trust = self.network.log_trust.detach().exp()  # not to be learnt: it would be learnt to hide the items shown
-        return self._told(weights, task) / (task.there.sum() + trust) + self.query(weights, task)
+        """All that is known of the user, shown and to be found."""
+        return self.support(weights, task) + self.query(weights, task)
+
+    def held(self) -> TaskLosses:
+        """The same with all that is shared held: for methods that move the start towards adapted weights. What is shared must not learn
+        from items that the steps have just seen: it would learn to know them again."""
+        held = copy.copy(self)
+        held.world, held.trust = World(*(part.detach() for part in self.world)), self.trust.detach()
+        return held
+
+    def queries(self, adapted: Weights, tasks: Task) -> tuple[Tensor, Tensor]:
+        """(mean query loss, support losses (T,)) at weights (T, …) that are given: what all users share learns from the first."""
+
+        def both(weights: Weights, task: Task) -> tuple[Tensor, Tensor]:
+            return self.query(weights, task), self.support(weights, task)
+
+        query, support = vmap(both, randomness="different")(adapted, tasks)
+        return query.mean(), support
 
     def rates(self) -> Rates:
         """The sizes of the steps: one number, or one for each weight that adapts."""

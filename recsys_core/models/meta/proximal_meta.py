@@ -57,12 +57,13 @@ class ProximalMeta(MetaRecommender):
     Params = ProximalParams
 
     def _lesson(self, losses: TaskLosses, tasks: Task) -> tuple[Tensor, Tensor]:
-        from ...nn.meta.outer import implicit, reptile
+        from ...nn.meta.outer import adapted_weights, implicit, towards
 
         p = self.resolved
         how = {"steps": p.inner_steps, "rates": losses.rates(), "anchor": p.anchor}
         if p.gradient == "implicit":
             query, support = implicit(losses.support, losses.query, losses.start, tasks, cg_steps=p.solver_steps, **how)
             return query.mean(), support
-        loss, _ = reptile(losses.whole, losses.start, tasks, **how)
-        return loss, loss[None].detach()
+        held = losses.held()
+        query, support = losses.queries(adapted_weights(held.support, losses.start, tasks, **how), tasks)
+        return query + towards(losses.start, adapted_weights(held.whole, losses.start, tasks, **how), p.anchor), support

@@ -18,9 +18,9 @@ class Reptile(MetaRecommender):
     """Reptile.
 
     Source: Nichol, Achiam, Schulman 2018, On First-Order Meta-Learning Algorithms, https://arxiv.org/abs/1803.02999, algorithm 2.
-    Differs: while learning, a user's network adapts to all of their items (those shown, each told from the others, and those to be found);
-    what items are like is shared and learns from the adapted networks. The steps' sizes stay as given.
-    Cost: adaptation steps + 1 losses forward and backward; no graph of the steps is kept.
+    Differs: the batches of a task's steps are the items shown (each told from the others), then those to be found. What items are like is
+    shared; it learns from the loss on the items to be found, at the weights adapted to those shown. The steps' sizes stay as given.
+    Cost: 2 · adaptation steps + 1 losses forward and backward; no graph of the steps is kept.
     """
 
     key = "reptile"
@@ -29,7 +29,10 @@ class Reptile(MetaRecommender):
     source = Source("Nichol, Achiam, Schulman: On First-Order Meta-Learning Algorithms (2018)", "https://arxiv.org/abs/1803.02999")
 
     def _lesson(self, losses: TaskLosses, tasks: Task) -> tuple[Tensor, Tensor]:
-        from ...nn.meta.outer import reptile
+        from ...nn.meta.outer import adapted_weights, towards
 
-        loss, _ = reptile(losses.whole, losses.start, tasks, steps=self.resolved.inner_steps, rates=losses.rates())
-        return loss, loss[None].detach()
+        held, how = losses.held(), {"steps": self.resolved.inner_steps, "rates": losses.rates()}
+        shown = adapted_weights(held.support, losses.start, tasks, **how)
+        found = adapted_weights(held.query, shown, tasks, **how, each=True)
+        query, support = losses.queries(shown, tasks)
+        return query + towards(losses.start, found), support

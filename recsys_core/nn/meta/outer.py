@@ -52,15 +52,25 @@ def post_adaptation(
 
 
 def adapted_weights(
-    support_loss: TaskLoss, weights: Weights, tasks: Task, *, steps: int, rates: Rates, anchor: float = 0.0, frozen: Weights = NOTHING
+    support_loss: TaskLoss,
+    weights: Weights,
+    tasks: Task,
+    *,
+    steps: int,
+    rates: Rates,
+    anchor: float = 0.0,
+    frozen: Weights = NOTHING,
+    each: bool = False,
 ) -> Weights:
-    """The weights of every task after adaptation, each (T, …), with no graph."""
+    """The weights of every task after adaptation, each (T, …), with no graph. each: `weights` are (T, …), a start for every task."""
 
-    def one(task: Task) -> Weights:
-        return adapt(lambda moved: support_loss({**frozen, **moved}, task), weights, steps=steps, rates=rates, anchor=anchor)
+    def one(start: Weights, task: Task) -> Weights:
+        return adapt(lambda moved: support_loss({**frozen, **moved}, task), start, steps=steps, rates=rates, anchor=anchor)
 
     with torch.no_grad():
-        return _each(one, tasks)
+        if each:
+            return _each(lambda pair: one(*pair), (weights, tasks))
+        return _each(lambda task: one(weights, task), tasks)
 
 
 def reptile(
@@ -77,8 +87,13 @@ def reptile(
     """
     adapted = adapted_weights(support_loss, weights, tasks, steps=steps, rates=rates, anchor=anchor, frozen=frozen)
     after = _each(lambda pair: support_loss({**frozen, **pair[0]}, pair[1]), (adapted, tasks)).mean()
+    return after + towards(weights, adapted, anchor or 1.0), adapted
+
+
+def towards(weights: Weights, adapted: Weights, strength: float = 1.0) -> Tensor:
+    """0, with strength · (w₀ − mean of w*) as its gradient for `weights`. adapted: each (T, …)."""
     way = sum(((weights[name] - moved.mean(0)).detach() * weights[name]).sum() for name, moved in adapted.items())
-    return after + _slope_only((anchor or 1.0) * way), adapted
+    return _slope_only(strength * way)
 
 
 def implicit(
