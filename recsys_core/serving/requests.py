@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from ..errors import BadInput
 from ..store.shaping import Rerank
@@ -29,7 +29,7 @@ class HistoryRequest(_Lists):
     """Lists for users described by their histories, oldest item first; values: a weight for each item."""
 
     histories: Annotated[list[Annotated[list[Id], Field(max_length=10_000)]], Field(min_length=1, max_length=4_096)]
-    values: list[list[float]] | None = None
+    values: list[list[FiniteFloat]] | None = None
 
 
 class UsersRequest(_Lists):
@@ -82,7 +82,7 @@ class QuestionsRequest(Request):
 
     run: Id
     answers: Annotated[list[Id], Field(max_length=1_000)] = []
-    values: Annotated[list[float], Field(max_length=1_000)] = []
+    values: Annotated[list[FiniteFloat], Field(max_length=1_000)] = []
     skipped: Annotated[list[Id], Field(max_length=1_000)] = []
     n: Annotated[int, Field(ge=1, le=100)] = 1
 
@@ -100,7 +100,7 @@ class PathRequest(Request):
 
     run: Id
     history: Annotated[list[Id], Field(max_length=1_000)] = []
-    values: Annotated[list[float], Field(max_length=1_000)] | None = None
+    values: Annotated[list[FiniteFloat], Field(max_length=1_000)] | None = None
 
 
 class HealthRequest(Request):
