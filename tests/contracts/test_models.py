@@ -17,8 +17,13 @@ PARAMS["cold_bridge"] = {"models": ["ease"]}
 PARAMS["stacking"] = {"models": ["ease", "item_knn"], "epochs": 4, "networks": 1, "hidden": 4}
 PARAMS["caser"] = {"epochs": 20, "dim": 16, "max_len": 4}
 PARAMS["bert4rec"] = {"epochs": 30, "dim": 16, "max_len": 10}
+META = ("maml", "fomaml", "anil", "melu", "reptile", "proximal_meta", "fine_tuned")
+SMALL_META = {"epochs": 12, "factors": 16, "hidden": 16, "inner_steps": 1, "batch_size": 32, "averaging": 0.9, "learning_rate": 0.03}
+PARAMS |= {key: SMALL_META for key in META}
+# What learns a few random events by heart, where a model is only given another few of them at every pass.
+BY_HEART = {key: {"learning_rate": 0.05, "batch_size": 4, "dropout": 0, "inner_rate": 1, "inner_steps": 3} for key in META}
 # What makes a model predict ratings, where its default parameters rank.
-RATING_PARAMS = {key: {"loss": "mse"} for key in ("neumf", "gmf", "mlp", "deepfm", "m6_rec")}
+RATING_PARAMS = {key: {"loss": "mse"} for key in ("neumf", "gmf", "mlp", "deepfm", "m6_rec", *META)}
 
 
 class _Loaded:
@@ -32,7 +37,7 @@ class _Loaded:
 
 
 # Networks have a battery of their own; their folders or keys say which those are without importing them.
-DEEP_FOLDERS, DEEP_KEYS = {"deep", "sequential"}, {"m6_rec"}
+DEEP_FOLDERS, DEEP_KEYS = {"deep", "sequential", "meta"}, {"m6_rec"}
 
 
 def _battery(key: str) -> type:
@@ -40,7 +45,8 @@ def _battery(key: str) -> type:
     return type(
         f"Test_{key}",
         (DeepContract if folder in DEEP_FOLDERS or key in DEEP_KEYS else ModelContract,),
-        {"model": _Loaded(key), "params": PARAMS.get(key), "rating_params": RATING_PARAMS.get(key, {}), "__module__": __name__},
+        {"model": _Loaded(key), "params": PARAMS.get(key), "rating_params": RATING_PARAMS.get(key, {})}
+        | {"by_heart": BY_HEART.get(key, {}), "__module__": __name__},
     )
 
 
