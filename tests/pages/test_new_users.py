@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -224,6 +226,23 @@ def test_a_link_to_a_deleted_recommender_and_one_deleted_meanwhile(open_page, te
     assert "Something went wrong" not in text_of(at) and _list(at, 0) and not at.exception
     at = open_page("new_users", dataset=dataset_id, run=knn)
     assert "was deleted" in text_of(at) and _url(at, "run") == als
+
+
+def test_another_dataset_begins_without_answers(open_page, workspace, shop) -> None:
+    at = open_page("new_users", dataset=shop["ratings"], answers="i02:like")
+    assert _url(at, "answers") == "i02:like"
+    at.selectbox(key="dataset_picker").set_value(shop["bare"]).run()
+    assert _url(at, "answers") == "" and not any(str(button.key).startswith("chip-") for button in at.button)
+
+
+def test_a_tab_of_a_module_that_is_there(open_page, workspace, shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ui.new_users_transfer"
+    module = ModuleType(name)
+    module.__spec__, asked = ModuleSpec(name, None), []
+    module.draw = lambda workspace, entry: asked.append((workspace.root, entry.id))
+    monkeypatch.setitem(sys.modules, name, module)
+    at = open_page("new_users", dataset=shop["bare"], tab="From other data")
+    assert asked and asked[-1] == (Path(shop["root"]), shop["bare"]) and "From other data" in [tab.label for tab in at.tabs]
 
 
 # ---- personas ----------------------------------------------------------------------------------------
