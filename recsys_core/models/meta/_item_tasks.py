@@ -156,11 +156,12 @@ class ItemLessons:
         values = pairs.values[rows.columns]
         histories = Histories.from_rows(len(users), *(part[read].cpu().numpy() for part in (row, item, values)))
         codes, more = self.met(item, len(users))
+        learning = self.network.training
         self.network.eval()
         with torch.no_grad():
             world = World(*self.network.items(codes), more.masked_fill(hidden[codes], FAR))
             crowd = of_users(self.network, world, histories, users, self.params, codes)
-        self.network.train()
+        self.network.train(learning)
         left = rows.lengths - torch.as_tensor(histories.lengths, device=device)
         at = torch.cumsum(hidden, 0) - 1
         chosen = torch.zeros(int(hidden.sum()), len(users), dtype=torch.bool, device=device)
