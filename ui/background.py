@@ -17,7 +17,7 @@ log = logging.getLogger("workbench.ui")
 WARM = (
     *("pandas", "pyarrow.parquet", "plotly.graph_objects", "scipy.sparse", "scipy.special", "recsys_core.evaluation"),
     *("ui.components", "ui.charts", "ui.forms", "ui.jobs", "ui.train_submit", "ui.compare_tabs", "ui.compare_table"),
-    *("recsys_core.tuning", "ui.tune_setup", "ui.tune_study", "ui.diversity_work", "ui.new_users_try"),
+    *("recsys_core.tuning", "ui.tune_setup", "ui.tune_study", "ui.diversity_work", "ui.new_users_try", "ui.new_users_shots"),
 )
 
 
