@@ -74,7 +74,8 @@ class MetaRecommender(DeepRecommender):
     def cost(self, stats: DatasetStats) -> Cost:
         p = self.resolve(stats)
         met = min(stats.n_items, p.negatives + p.batch_size * 50)
-        a_task = p.shots * (met + p.factors * (p.hidden + 8 * p.factors * p.blocks * (p.encoder == "transformer")))
+        reads = p.encoder == "transformer"
+        a_task = (p.shots if reads else 1) * (met + p.factors * (p.hidden + 8 * p.factors * p.blocks * reads))
         memory = 4 * p.batch_size * a_task * (2 + 3 * p.inner_steps) + 40 * stats.n_items * p.factors
         passes = p.epochs * (0.6 if p.patience else 1) * (1.4 if p.tasks == "users and items" else 1)
         a_pass = stats.n_users * (4e-4 + (1 + p.inner_steps) * a_task * (p.factors + 6) * 1.2e-10)
@@ -185,7 +186,7 @@ class MetaRecommender(DeepRecommender):
         read = read.last(self.resolved.history)
         device = self._world.vectors.device
         codes = torch.full((len(read),), -1) if users is None else torch.as_tensor(np.asarray(users, np.int64))
-        out, longest = [], max(1, int(read.lengths.max(initial=1)))
+        out, longest = [], max(1, int(read.lengths.max(initial=1))) if self.network.core.reads else 1
         with torch.no_grad():
             for rows in torch.arange(len(read)).split(max(1, CELLS // (longest * self.fitted.n_items))):
                 told = self.network.users(codes[rows].to(device))

@@ -19,7 +19,7 @@ class TaskLosses:
     support: every item shown is told from the *other* ones shown (or from nothing, when it is alone): an item that is read cannot be
     its own answer. It is the mean, times n / (n + trust) for n items shown: one click is no certainty. query: the items to be found, from
     all shown. Both: negative log-likelihood of a softmax over the world, or squared error of ratings.
-    Cost: support S · (S · d² + N · d), query N · d multiplications.
+    Cost: support S · (S · d² + N · d) multiplications, N · d where the core reads no items; query N · d.
     """
 
     def __init__(self, network: MetaNet, world: World, params: Any) -> None:
@@ -28,9 +28,8 @@ class TaskLosses:
         self.trust = network.log_trust.exp()
         weights = dict(network.core.named_parameters())
         self.start: Weights = {name: weights[name] for name in network.adapted}
-        self.fixed: Weights = {
-            name: weight for name, weight in weights.items() if name not in self.start
-        }  # of the core; learnt, not adapted
+        # The rest of the core: learnt, but not adapted.
+        self.fixed: Weights = {name: weight for name, weight in weights.items() if name not in self.start}
 
     def user(self, weights: Weights, task: Task, there: Tensor | None = None) -> Tensor:
         """(…, d) vectors of the user with these weights, reading only what is `there` (…, S)."""
@@ -54,6 +53,11 @@ class TaskLosses:
 
     def _told(self, weights: Weights, task: Task) -> Tensor:
         """The sum over the items shown."""
+        if not self.network.core.reads:  # one vector for all of them
+            scores = self.scores(self.user(weights, task))  # (N,)
+            own, all_items = scores.gather(0, task.shown), torch.logsumexp(scores + self.world.more, 0)
+            errors = (own - task.values).square() if self.ratings else all_items - own
+            return (errors * task.there).sum()
         alone = torch.eye(len(task.shown), dtype=torch.bool, device=task.there.device)
         scores = self.scores(self.user(weights, task, task.there & ~alone))  # (S, N)
         own = scores.gather(1, task.shown[:, None])[:, 0]

@@ -75,6 +75,7 @@ class Core(nn.Module):
         self.start, self.taste = nn.Parameter(torch.zeros(size)), nn.Parameter(torch.zeros(size))
         self.blocks = nn.ModuleList(Attention(size, dropout) for _ in range(blocks if encoder == "transformer" else 0))
         self.norm = nn.LayerNorm(size) if self.blocks else None
+        self.reads = len(self.blocks) > 0  # the items shown, before any step
         self.inside, self.outside, self.straight = nn.Linear(size, hidden), nn.Linear(hidden, size), nn.Linear(size, size)
         self.dropout = dropout
 
