@@ -115,9 +115,8 @@ def answers_card(names: Names, answers: Answers) -> None:
         if not answers:
             st.caption("None yet. The lists are what anybody gets of whom nothing is known.")
             return
-        with st.container(
-            horizontal=True, gap="xsmall", key="new-users-chips", height=260 if len(answers) > TALL else "content", border=False
-        ):
+        tall = {"height": 260, "autoscroll": True} if len(answers) > TALL else {}
+        with st.container(horizontal=True, gap="xsmall", key="new-users-chips", border=False, **tall):
             for item, said in answers.items():
                 title = md(both_ends(names.title(item), CHIP))
                 st.button(

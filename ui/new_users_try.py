@@ -90,9 +90,9 @@ def panel(dataset_id: str, runs: Sequence[Any]) -> None:
         show_notices()
         names = item_names(dataset_id)
         answers = answers_state.read(names)
-        left, right = st.columns([5, 8], gap="medium")
-        if not _ready(runs, right):
+        if not _ready(runs):
             return
+        left, right = st.columns([5, 8], gap="medium")
         with left:
             ask_card(runs[0], names, answers)
             answers_card(names, answers)
@@ -107,14 +107,13 @@ def panel(dataset_id: str, runs: Sequence[Any]) -> None:
     draw()
 
 
-def _ready(runs: Sequence[Any], place: Any) -> bool:
+def _ready(runs: Sequence[Any]) -> bool:
     """Whether the scorer is there; the models are in its memory then."""
-    with place:
-        try:
-            with st.spinner("Loading the models …", show_time=False):
-                state.scorer().warm([run.id for run in runs])
-            return True
-        except WorkbenchError as error:
-            st.error(f"**{md(error.message)}** {md(error.hint)}", icon=":material/error:")
-            st.button("Try again", key="ask-again", icon=":material/replay:")
-            return False
+    try:
+        with st.spinner("Loading the models …", show_time=False):
+            state.scorer().warm([run.id for run in runs])
+        return True
+    except WorkbenchError as error:
+        st.error(f"**{md(error.message)}** {md(error.hint)}", icon=":material/error:")
+        st.button("Try again", key="ask-again", icon=":material/replay:")
+        return False

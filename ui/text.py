@@ -22,9 +22,13 @@ def short(text: object, limit: int) -> str:
 
 
 def both_ends(text: object, limit: int) -> str:
-    """Text cut in the middle: volumes and years stand at the end of a title, and tell items apart."""
-    text, tail = str(text), limit // 3
-    return text if len(text) <= limit else f"{text[: limit - tail - 1].rstrip()}…{text[-tail:].lstrip()}"
+    """Text cut in the middle: volumes and years stand at the end of a title, and tell items apart. The end begins with a word."""
+    text = str(text)
+    if len(text) <= limit:
+        return text
+    tail = text[-(limit // 3) - 1 :]  # one more, to see whether a word begins there
+    tail = tail.split(" ", 1)[1] if " " in tail.rstrip() else tail
+    return f"{text[: limit - len(tail) - 2].rstrip(' ,;:')}… {tail.strip()}"
 
 
 def count(n: float | None, noun: str = "", plural: str = "") -> str:

@@ -283,7 +283,8 @@ def test_marks(now, before, wanted) -> None:
 
 def test_words_of_marks_titles_and_files() -> None:
     assert "▲ 2" in mark_text("+2") and "▼ 1" in mark_text("-1") and "new" in mark_text("new") and mark_text("") == ""
-    assert both_ends("The Dynasty of Lindisholm, book 3", 24) == "The Dynasty of…, book 3" and both_ends("short", 24) == "short"
+    assert both_ends("The Dynasty of Lindisholm, book 3", 24) == "The Dynasty of L… book 3" and both_ends("short", 24) == "short"
+    assert both_ends("Silence of the Lambs, The (1991)", 26) == "Silence of the Lam… (1991)" and len(both_ends("x" * 99, 24)) == 24
     assert file_name("lists", "Crime *fan* / x", "Büro") == "lists-Crime-fan-x-Büro.csv" and file_name("***") == "lists.csv"
 
 
