@@ -21,6 +21,7 @@ from .._vectors import cosines
 from ..deep._base import DeepRecommender
 from ..features._m6_inputs import Inputs
 from ._params import MetaParams
+from ._texts import ItemTexts, with_sentences
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,6 +52,7 @@ class MetaRecommender(DeepRecommender):
     left_out_at_most = 50
     adapted: ClassVar[tuple[str, ...] | None] = None  # parts of the core that adapt; None = all
     inputs: Inputs
+    texts: ItemTexts | None = None  # where the last layer of a sentence encoder learns
     _public: Any = None  # users of the training set that new items are placed among; made when first asked for
 
     # ---- what a learner writes -------------------------------------------------------------------
@@ -90,7 +92,12 @@ class MetaRecommender(DeepRecommender):
                 "Items are tasks for lists only, and what is learnt here is ratings (loss=mse).", "Set loss to softmax, or tasks to users."
             )
         counts = np.diff(data.matrix("seen").tocsc().indptr) if self._ratings else data.item_counts
-        self.inputs, notes = Inputs.fit(data, ctx, counts, features=p.features, derived=False, text=p.text, ids=p.ids)
+        sentences = p.features and p.text and (p.unfreeze or p.text_encoder == "sentence")
+        told = with_sentences(data, p.text_model) if sentences else data
+        self.texts = ItemTexts.fit(data, p.text_model, ctx) if sentences and p.unfreeze else None
+        if p.unfreeze and self.texts is None:
+            self.notes.append("There is no text of items to be read, so no layer of a sentence encoder learns.")
+        self.inputs, notes = Inputs.fit(told, ctx, counts, features=p.features, derived=False, text=p.text, ids=p.ids)
         self.notes += notes
         super()._fit(data, ctx, validation)
 
@@ -101,7 +108,17 @@ class MetaRecommender(DeepRecommender):
 
         counts = self.fitted.item_counts.astype(np.float64)
         prior = np.zeros(n_items) if self._ratings else np.log(counts + 0.5) - np.log(counts + 0.5).mean()
-        return MetaNet(self.inputs, torch.as_tensor(prior, dtype=torch.float32), self.resolved, self.adapted)
+        network = MetaNet(self.inputs, torch.as_tensor(prior, dtype=torch.float32), self.resolved, self.adapted)
+        if self.texts is not None:
+            from ._text_tower import TextTower
+
+            made = self.texts
+            network.texts = TextTower(made.settings, network.size, made.text_of, made.n, made.read)
+        return network
+
+    def _before_epoch(self, epoch: int) -> None:
+        if self.texts is not None:
+            self.network.texts.refresh()
 
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
         from ._objective import Objective
@@ -138,6 +155,8 @@ class MetaRecommender(DeepRecommender):
 
         network = self.network.eval()
         with torch.no_grad():
+            if self.texts is not None:
+                network.texts.refresh()
             every = torch.arange(self.fitted.n_items, device=network.known.device).split(2**15)
             vectors, roles, biases = (torch.cat(part) for part in zip(*(network.items(codes) for codes in every), strict=True))
         self._world = World(vectors, roles, biases, torch.zeros_like(biases))
@@ -159,7 +178,12 @@ class MetaRecommender(DeepRecommender):
         import torch
 
         with torch.no_grad():
-            return self.network.new_items(self.inputs.new_items(table), self.inputs.item_layout)[0].cpu().numpy()
+            return self._told(table)[0].cpu().numpy()
+
+    def _told(self, table: pd.DataFrame) -> tuple[Tensor, Tensor, Tensor]:
+        """(vectors, roles, biases) of items from outside by their columns."""
+        read = None if self.texts is None else self.network.texts.of_new(*reversed(self.texts.new(table)))
+        return self.network.new_items(self.inputs.new_items(table), self.inputs.item_layout, read)
 
     def adapted_items(
         self, items: np.ndarray | pd.DataFrame, first: Histories, of: np.ndarray, users: np.ndarray | None = None, steps: int | None = None
@@ -226,8 +250,8 @@ class MetaRecommender(DeepRecommender):
 
     # ---- saved -----------------------------------------------------------------------------------
     def _state(self) -> dict[str, Any]:
-        return super()._state() | self.inputs.state()
+        return super()._state() | self.inputs.state() | ({} if self.texts is None else self.texts.state())
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.inputs = Inputs.restore(state, self.fitted.n_users)
+        self.inputs, self.texts = Inputs.restore(state, self.fitted.n_users), ItemTexts.restore(state)
         super()._restore(state)

@@ -48,7 +48,7 @@ def adapted_items(
 def _told(model: Any, items: np.ndarray | pd.DataFrame) -> tuple[Tensor, Tensor]:
     """(vectors, biases) by columns alone."""
     if isinstance(items, pd.DataFrame):
-        vectors, _, biases = model.network.new_items(model.inputs.new_items(items), model.inputs.item_layout)
+        vectors, _, biases = model._told(items)
         return vectors, biases
     codes = torch.as_tensor(np.asarray(items, np.int64), device=model._world.biases.device)
     vectors, _, biases = model.network.items(codes, torch.zeros_like(codes, dtype=torch.bool))

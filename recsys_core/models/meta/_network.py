@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...nn.field_embeddings import FieldEmbeddings, FieldRows, Layout
 from ..features._m6_inputs import Inputs
+from ._text_tower import TextTower
 
 START = 0.1  # deviation of untrained vectors
 HEADS = 2
@@ -116,6 +117,7 @@ class MetaNet(nn.Module):
                 nn.init.normal_(table.weight, std=START)
             with torch.no_grad():
                 self.bias.weight[:, 0] = prior
+        self.texts: TextTower | None = None  # where the last layer of a sentence encoder learns too
         self.new_item: nn.ParameterDict | None = None  # what an item is whose id tells nothing, beside its columns, and how it is placed
         if params.tasks == "users and items":
             start = {"vector": torch.zeros(size), "bias": torch.zeros(1)}
@@ -130,6 +132,8 @@ class MetaNet(nn.Module):
     def items(self, codes: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """(vectors (N, d), roles (N, d), biases (N,)) by content and, where the id is known (and kept, bool (N,)), by id."""
         content = self.item_fields(self.item_rows.take(codes)).sum(1)
+        if self.texts is not None:
+            content = content + self.texts(codes)
         parts = self._by_content(content)
         if not self.ids:
             return parts
@@ -138,9 +142,10 @@ class MetaNet(nn.Module):
         vectors, roles, biases = (part + known * more for part, more in zip((*parts[:2], parts[2][:, None]), own, strict=True))
         return self._as_new((vectors, roles, biases[:, 0]), 1 - known[:, 0])
 
-    def new_items(self, rows: Any, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
-        """Items from outside, by their encoded columns (csr (n, f)) alone."""
-        parts = self._by_content(self.item_fields(FieldRows(rows, layout).take(torch.arange(rows.shape[0]))).sum(1))
+    def new_items(self, rows: Any, layout: Layout, texts: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Items from outside, by their encoded columns (csr (n, f)) alone. texts (n, d): what their texts add."""
+        content = self.item_fields(FieldRows(rows, layout).take(torch.arange(rows.shape[0]))).sum(1)
+        parts = self._by_content(content if texts is None else content + texts)
         return self._as_new(parts, torch.ones(rows.shape[0])) if self.ids else parts
 
     def _as_new(self, parts: tuple[Tensor, Tensor, Tensor], new: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -177,6 +177,27 @@ class MetaParams(TrainingParams):
         group=NETWORK,
     )
     text: bool = param(True, label="Read text columns", help="Reads titles and descriptions too.", group=NETWORK)
+    text_encoder: Literal["as chosen", "sentence"] = param(
+        "as chosen",
+        label="How texts are read",
+        help="as chosen: as the dataset's columns say; sentence: by a pretrained sentence encoder, an extra to install.",
+        advanced=True,
+        group=NETWORK,
+    )
+    text_model: str = param(
+        "",
+        label="Sentence encoder",
+        help="A folder or a name of the sentence encoder; empty: that of the dataset's columns, or the packaged one.",
+        advanced=True,
+        group=NETWORK,
+    )
+    unfreeze: bool = param(
+        False,
+        label="Train the encoder's last layer",
+        help="The sentence encoder's last layer learns with all else, from the texts of items. Much slower.",
+        advanced=True,
+        group=NETWORK,
+    )
     text_numbers: int = param(
         16,
         ge=1,
