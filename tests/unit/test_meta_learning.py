@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from recsys_core.nn.meta.inner import adapt, adaptation, rate_parameters, rates_from
-from recsys_core.nn.meta.outer import adapted_weights, conjugate_gradients, implicit, post_adaptation, reptile
+from recsys_core.nn.meta.outer import adapted_weights, conjugate_gradients, implicit, post_adaptation, reptile, towards
 
 TASKS, SHOTS, WIDTH, STEPS, RATE, ANCHOR = 5, 6, 4, 3, 0.1, 0.7
 Weights = dict[str, Tensor]
@@ -91,9 +91,9 @@ def loop_post_adaptation(problem: Problem, steps: int, rates, second_order: bool
     return torch.stack(queries), torch.stack(supports)
 
 
-def loop_adapted(problem: Problem, number: int, steps: int, anchor: float) -> Weights:
+def loop_adapted(problem: Problem, number: int, steps: int, anchor: float, start: Weights | None = None) -> Weights:
     task = problem.task(number)
-    start = {name: weight.detach().clone().requires_grad_() for name, weight in problem.weights.items()}
+    start = {name: weight.detach().clone().requires_grad_() for name, weight in (start or problem.weights).items()}
     adapted = loop_adapt(lambda moved: problem.support(moved, task), start, steps, RATE, anchor, False)
     return {name: weight.detach() for name, weight in adapted.items()}
 
@@ -131,6 +131,48 @@ def test_the_derivative_of_first_order_takes_slopes_as_given() -> None:
         start = torch.tensor(2.0, requires_grad=True)
         moved = adapt(lambda weights: weights["w"] ** 3, {"w": start}, steps=1, rates=0.1, second_order=second_order)["w"]
         assert float(torch.autograd.grad(moved, start)[0]) == pytest.approx(expected)
+
+
+# ---- a start for every task, and the way to where tasks end ---------------------------------------------
+@pytest.mark.parametrize("anchor", [0.0, ANCHOR])
+def test_a_start_for_every_task_equals_a_loop(anchor: float) -> None:
+    """The anchor is where the task itself began."""
+    problem = Problem()
+    draw = torch.Generator().manual_seed(8)
+    starts = {
+        name: weight.detach() + 0.3 * torch.randn(TASKS, *weight.shape, generator=draw, dtype=torch.float64)
+        for name, weight in problem.weights.items()
+    }
+    found = adapted_weights(problem.support, starts, problem.tasks, steps=STEPS, rates=RATE, anchor=anchor, each=True)
+    slow = [
+        loop_adapted(problem, number, STEPS, anchor, {name: start[number] for name, start in starts.items()}) for number in range(TASKS)
+    ]
+    assert list(found) == list(starts)
+    for name, moved in found.items():
+        torch.testing.assert_close(moved, torch.stack([weights[name] for weights in slow]))
+        assert not moved.requires_grad
+        assert (moved - starts[name]).abs().max() > 0.01
+
+
+def test_steps_taken_in_two_goes_are_those_taken_in_one() -> None:
+    problem = Problem()
+    weights, frozen = problem.split(("head",))
+    options = {"rates": RATE, "frozen": frozen}
+    halfway = adapted_weights(problem.support, weights, problem.tasks, steps=2, **options)
+    found = adapted_weights(problem.support, halfway, problem.tasks, steps=3, each=True, **options)
+    close(list(found.values()), list(adapted_weights(problem.support, weights, problem.tasks, steps=5, **options).values()))
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.25])
+def test_towards_is_nothing_but_the_way_to_the_mean(strength: float) -> None:
+    """By hand: the mean of (1, 5) and (3, 1) is (2, 3); from (4, 3) the way back is (2, 0). What has not moved gets no gradient."""
+    start, other = torch.tensor([4.0, 3.0], requires_grad=True), torch.tensor(7.0, requires_grad=True)
+    adapted = torch.tensor([[1.0, 5.0], [3.0, 1.0]], requires_grad=True)
+    value = towards({"w": start, "b": other}, {"w": adapted}, strength)
+    assert value.item() == 0
+    (value + start.sum()).backward()  # adds to what else the loss says
+    assert start.grad.tolist() == [1 + 2 * strength, 1.0]
+    assert adapted.grad is None and other.grad is None
 
 
 # ---- gradients -------------------------------------------------------------------------------------
