@@ -81,6 +81,9 @@ class MetaRecommender(DeepRecommender):
         memory = 4 * p.batch_size * a_task * (2 + 3 * p.inner_steps) + 40 * stats.n_items * p.factors
         passes = p.epochs * (0.6 if p.patience else 1) * (1.4 if p.tasks == "users and items" else 1)
         a_pass = stats.n_users * (4e-4 + (1 + p.inner_steps) * a_task * (p.factors + 6) * 1.2e-10)
+        if p.unfreeze:  # titles: every text twice a pass, and those that train the layer
+            a_pass += 0.005 * stats.n_items + 0.5 * stats.n_users / p.batch_size
+            memory += 4e8 + 12_000 * stats.n_items
         note = "passes × users × adaptation steps × items shown × items compared with"
         return Cost(int(memory + 80 * stats.n_interactions + block_bytes(stats)), 2 + passes * a_pass, note)
 
@@ -118,6 +121,7 @@ class MetaRecommender(DeepRecommender):
 
     def _before_epoch(self, epoch: int) -> None:
         if self.texts is not None:
+            self.network.texts.fresh = False  # what was read for lists may be by averaged weights
             self.network.texts.refresh()
 
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:

@@ -17,7 +17,7 @@ from ...nn.meta.outer import post_adaptation
 from ..features._m6_pairs import Pairs
 from ._losses import TaskLosses
 from ._network import FAR, MetaNet, World
-from ._tasks import ALONE, of_histories
+from ._tasks import of_histories
 
 SAMPLE = 512  # users that items meet in a pass
 HIDDEN = 0.2  # share of the items that these users have not met in a pass
@@ -127,8 +127,7 @@ class ItemLessons:
         drawn = torch.randperm(len(now.items), device=self.device)[:ITEMS]
         chosen = now.chosen[drawn]
         public = chosen.sum(1)
-        n = (torch.rand(len(drawn), device=self.device) * (self.params.shots + 1)).long()
-        n[torch.rand(len(drawn), device=self.device) < ALONE] = 0
+        n = ((self.params.shots + 1.0) ** torch.rand(len(drawn), device=self.device)).long() - 1  # as many as users show items
         lot = torch.rand(chosen.shape, device=self.device).masked_fill(~chosen, 2.0)
         place = lot.argsort(1).argsort(1)
         shown = chosen & (place < torch.minimum(n, public - 1)[:, None])
