@@ -24,6 +24,8 @@ HIDDEN = 0.2  # share of the items that these users have not met in a pass
 ITEMS = 32  # items a step
 CELLS = 2**22  # scores held at once
 
+ALONE = 0.1  # share of the items that show nobody: what is known of an item nobody has chosen yet
+
 
 class Crowd(NamedTuple):
     """Users that all items of a step meet. vectors (M, d); others (M,): logarithm of the sum of exp(score) over all other items they may
@@ -139,7 +141,7 @@ class ItemLessons:
         query, support = post_adaptation(
             losses.support, losses.query, losses.start, tasks, steps=steps, rates=losses.rates, second_order=True
         )
-        return query.mean() + self.params.few_weight * support.mean()
+        return query.mean()
 
     def _draw(self, number: int) -> _Pass:
         pairs, device = self.pairs, self.device

@@ -46,10 +46,9 @@ class TaskLosses:
     def support(self, weights: Weights, task: Task) -> Tensor:
         return self._told(weights, task) / (task.there.sum() + self.trust)
 
-    def few(self, after: Tensor, tasks: Task) -> Tensor:
-        """The mean loss of the items shown, from `support` losses (T,): their trust taken out again, or it would be learnt to hide them."""
-        n = tasks.there.sum(1)
-        return (after * (n + self.trust) / n.clamp(min=1)).mean()
+    def before(self, tasks: Task) -> Tensor:
+        """Mean loss on the items to be found, before any step."""
+        return vmap(lambda task: self.query(self.start, task), randomness="different")(tasks).mean()
 
     def _told(self, weights: Weights, task: Task) -> Tensor:
         """The sum over the items shown."""

@@ -22,7 +22,8 @@ Lesson = Callable[[TaskLosses, Task], tuple[Tensor, Tensor]]
 
 
 class Objective:
-    """loss(index, step) of a batch of users: L_meta + few_weight · L_few, L_few the loss on the items shown, after adaptation.
+    """loss(index, step) of a batch of users: L_meta + few_weight · L_few: the loss on the items to be found after adaptation, and
+    before any step, from the few items shown as the start reads them.
 
     Ids of a share of the items are hidden, once a step for all tasks; the columns of a share of the users too. Where the catalogue is
     larger than `negatives`, a step meets the tasks' items and so many drawn at random; each stands for 1 / (its chance to be met) items.
@@ -52,8 +53,9 @@ class Objective:
         told = torch.where(torch.rand(len(users), device=self.device) < self.params.user_dropout, -1, users)
         tasks = self.tasks.tasks(drawn, torch.searchsorted(codes, drawn.items), len(codes), self.network.users(told))
         losses = TaskLosses(self.network, world, self.params)
-        loss, few = self.lesson(losses, tasks)
-        loss = loss + self.params.few_weight * losses.few(few, tasks) if self.params.few_weight else loss
+        loss, _ = self.lesson(losses, tasks)
+        if self.params.few_weight:
+            loss = loss + self.params.few_weight * losses.before(tasks)
         return loss if self.item_lesson is None else loss + self.item_lesson(step)
 
     def _met(self, items: Tensor, n_tasks: int) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,6 @@ from ...nn.batches import IndexBatches
 from ..features._m6_pairs import Pairs
 from ._network import Task
 
-ALONE = 0.1  # share of the tasks that show nothing: what somebody gets who has not clicked yet
-
 
 class Drawn(NamedTuple):
     """Pairs of B users, each row in an order of chance: the first `shown` of a row are shown, the others to be found."""
@@ -57,8 +55,8 @@ class Tasks:
         pair, row = pair[order], row[order]
         lengths = torch.bincount(row, minlength=len(users))
         place = torch.arange(len(row), device=row.device) - torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
-        drawn = (torch.rand(len(users), device=row.device) * (self.params.shots + 1)).long()
-        drawn[torch.rand(len(users), device=row.device) < ALONE] = 0
+        # Evenly on a logarithmic scale: from nothing to one item is as far as from five to ten.
+        drawn = ((self.params.shots + 1.0) ** torch.rand(len(users), device=row.device)).long() - 1
         shown = torch.minimum(drawn, lengths - 1).clamp(min=0)
         if self.params.query_size:
             keep = place < shown[row] + self.params.query_size
