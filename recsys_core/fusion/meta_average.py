@@ -44,7 +44,7 @@ class MetaAverage(FusedModel):
 
     class Params(FusionParams):
         models: list[str] = param(
-            ["maml", "anil", "proximal_meta"],
+            ["fomaml", "anil", "proximal_meta"],
             label="Models to combine",
             help="The models that are combined: keys such as maml, or run:… for a model that is trained already.",
         )
