@@ -101,7 +101,10 @@ class TrainSpec(BaseModel):
 
     def in_ids(self, workspace: Workspace) -> TrainSpec:
         """With ids in place of the names of the dataset and of the runs a fusion combines. Raises NotFound for what is not there."""
-        spec, models = self.model_copy(update={"dataset": workspace.dataset(self.dataset).id}), self.params.get("models")
+        from .starts import checked_start
+
+        spec = checked_start(workspace, self.model_copy(update={"dataset": workspace.dataset(self.dataset).id}))
+        models = spec.params.get("models")
         named = [m for m in models if str(m).startswith("run:")] if isinstance(models, list) else []
         if not named:
             return spec

@@ -53,6 +53,7 @@ class MetaRecommender(DeepRecommender):
     adapted: ClassVar[tuple[str, ...] | None] = None  # parts of the core that adapt; None = all
     inputs: Inputs
     texts: ItemTexts | None = None  # where the last layer of a sentence encoder learns
+    _source: Any = None  # the model to start from, while it is being taken over
     _public: Any = None  # users of the training set that new items are placed among; made when first asked for
 
     # ---- what a learner writes -------------------------------------------------------------------
@@ -95,6 +96,11 @@ class MetaRecommender(DeepRecommender):
                 "Items are tasks for lists only, and what is learnt here is ratings (loss=mse).", "Set loss to softmax, or tasks to users."
             )
         counts = np.diff(data.matrix("seen").tocsc().indptr) if self._ratings else data.item_counts
+        if p.start_from:
+            self._begin_elsewhere(data, counts, ctx)
+            if not p.as_it_is:
+                super()._fit(data, ctx, validation)
+            return
         sentences = p.features and p.text and (p.unfreeze or p.text_encoder == "sentence")
         told = with_sentences(data, p.text_model) if sentences else data
         self.texts = ItemTexts.fit(data, p.text_model, ctx) if sentences and p.unfreeze else None
@@ -104,6 +110,25 @@ class MetaRecommender(DeepRecommender):
         self.notes += notes
         super()._fit(data, ctx, validation)
 
+    def _begin_elsewhere(self, data: Dataset, counts: np.ndarray, ctx: RunContext) -> None:
+        """Start from a model of another dataset: its reading of columns, its sizes, its weights."""
+        from ...nn.runtime import find_device, seeded
+        from ._transfer import SIZES, source_of, taken_inputs
+
+        self._source = source = source_of(ctx, self.resolved.start_from, self.label)
+        self.texts = None
+        self.resolved = self.resolved.with_(**{name: getattr(source.resolved, name) for name in SIZES})
+        self.inputs, notes = taken_inputs(source, data, counts, ctx)
+        self.notes += [f"It starts from a {source.label} of {source.fitted.name or 'another dataset'}.", *notes]
+        if self.resolved.as_it_is:
+            with seeded(ctx.seed_for("weights")):
+                self.network = self._build(data.n_users, data.n_items).to(find_device(ctx.device)).cpu()
+            self._ready()
+            self.notes.append("Nothing was learnt from this dataset's users but how popular items are.")
+
+    def wants_validation(self) -> bool:
+        return not (self.params.start_from and self.params.as_it_is)
+
     def _build(self, n_users: int, n_items: int) -> nn.Module:
         import torch
 
@@ -112,6 +137,11 @@ class MetaRecommender(DeepRecommender):
         counts = self.fitted.item_counts.astype(np.float64)
         prior = np.zeros(n_items) if self._ratings else np.log(counts + 0.5) - np.log(counts + 0.5).mean()
         network = MetaNet(self.inputs, torch.as_tensor(prior, dtype=torch.float32), self.resolved, self.adapted)
+        if self._source is not None:
+            from ._transfer import take_over
+
+            take_over(network, self._source.network)
+            self._source = None
         if self.texts is not None:
             from ._text_tower import TextTower
 

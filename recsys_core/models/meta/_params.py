@@ -9,6 +9,7 @@ from ..deep._training import TrainingParams, averaging_param, learning_rate_para
 
 ADAPTING = "Adapting to a user"  # the blocks of the form these settings stand in
 NETWORK = "Network"
+START = "Another dataset's model"
 
 
 def inner_rate_param(default: float) -> Any:
@@ -114,6 +115,21 @@ class MetaParams(TrainingParams):
         help="users: one user; users and items: single items too, so that a new item is placed by its first few users; domains: a user's "
         "items of one category, so that a new field is known quickly.",
         advanced=True,
+    )
+    start_from: str = param(
+        "",
+        label="Start from",
+        help="A model that adapts, trained on another dataset with columns of the same names (run: and its id): what its columns mean for "
+        "tastes is taken over. Empty: start from nothing.",
+        advanced=True,
+        group=START,
+    )
+    as_it_is: bool = param(
+        False,
+        label="Take it as it is",
+        help="Uses the model it starts from without learning from this dataset's users; only the steps on each user's items adapt it.",
+        advanced=True,
+        group=START,
     )
     mixing: float = param(
         0.0,
