@@ -80,6 +80,11 @@ def says_of_items(entry: Any) -> bool:
     return "item" in columns_read(entry, _chosen(entry), sides=("item",))
 
 
+def columns_of_items(entry: Any) -> list[str]:
+    """Item columns that give features, as the dataset's columns are chosen now."""
+    return columns_read(entry, _chosen(entry), sides=("item",)).get("item", [])
+
+
 def _chosen(entry: Any) -> FeatureSet:
     try:
         return feature_set(entry, current_features(entry))

@@ -20,6 +20,7 @@ from .text import listing, md, number
 from .train_features import reading_line
 from .train_models import Offer, cost_text, expected
 from .train_prefill import filled_form
+from .train_start import can_start, start_form
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def _settings(model: Any, offers: dict[str, Offer], entry: Any, partners: Sequen
         values = fusion_form(model, offers, partners, before)
     if described:
         again, filled = filled_form(model.key, effort)
+        if can_start(model):
+            values |= start_form(entry, model, filled)
         start = filled | values
         resolved = _resolved(model, preset(model.Params, effort) | start, stats)
         own = params_form(model.Params, f"form-{model.key}{again}", effort, start, resolved=resolved, hide=tuple(values))
