@@ -41,11 +41,14 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "cascade": {"models": PAIR},
     "auto_fusion": {"models": [*PAIR, "pure_svd"]},
     "mult_vae": {"epochs": 6, "patience": 2, "latent": 8},
+    "anil": {"epochs": 3, "patience": 2, "factors": 8, "inner_steps": 1},
 }
 # What reads features, and serves items that are kept out of training altogether.
 READERS: dict[str, dict[str, Any]] = {
     "m6_rec": {"epochs": 3, "patience": 2, "factors": 8, "levels": 1},
     "m6_rec with histories of items": {"epochs": 2, "patience": 1, "factors": 8, "item_history": "users"},
+    "melu": {"epochs": 2, "patience": 1, "factors": 8, "inner_steps": 1},
+    "meta_average": {"models": ["fomaml", "anil"], "part_params": {key: {"epochs": 2, "inner_steps": 1} for key in ("fomaml", "anil")}},
     "cold_bridge": {"models": ["ease"]},
     "cold_bridge of a learner": {"models": ["mult_vae"], "part_params": {"mult_vae": LEARNERS["mult_vae"]}},
     "feature_mf": {"factors": 8, "iterations": 4},
