@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.func import functional_call
@@ -189,3 +191,20 @@ def test_data_without_tables_and_a_single_user(case) -> None:
     for data in (bare, bare.subset(bare.user == 0)):
         model = registry.get("model", "melu")(**SMALL, epochs=1).fit(data, ONE)
         assert np.isfinite(model.scores_after(HISTORIES)).all()
+
+
+def test_reasons_read_the_user_table_as_the_list_does(case) -> None:
+    told = pd.DataFrame({"group": [f"group {n % 3}" for n in range(case.train.n_users)]})
+    model = registry.get("model", "anil")(**SMALL, epochs=2, user_dropout=0.0).fit(replace(case.train, user_table=told), ONE)
+    why, listed = model.explain(4, user=1), model.scores(np.array([1]))[0, 4]
+    history = model.fitted.histories(np.array([1]))
+    assert why.total == pytest.approx(listed, abs=1e-5)
+    assert abs(model.explain(4, history=history).total - listed) > 1e-4, "the table makes a difference"
+
+
+def test_threads_do_not_disturb_each_other(case, anil) -> None:
+    lists = [Histories.from_lists([[item, item + 1, item + 2]]) for item in range(4)]
+    alone = [anil.history_scores(one) for one in lists]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(anil.history_scores, lists * 8))
+    assert all(np.array_equal(a, b) for a, b in zip(found, alone * 8, strict=True))

@@ -184,7 +184,7 @@ class DeepRecommender(Recommender):
         entries = np.concatenate([np.arange(n), without])
         times = None if history.times is None else history.times[entries]
         versions = Histories.from_rows(len(recent) + 1, rows, history.items[entries], history.values[entries], times)
-        score = self._scores_of_item(versions, item)
+        score = self._scores_of_item(versions, item, user)
         fall = score[0] - score[1:]
         order = np.argsort(-fall, kind="stable")[:k]
         return Explanation(
@@ -196,7 +196,11 @@ class DeepRecommender(Recommender):
             method=f"How much the item's score falls when one history item is left out; the {len(recent)} most recent were tried.",
         )
 
-    def _scores_of_item(self, histories: Histories, item: int) -> np.ndarray:
-        """float (B,): one item's score for each history, in blocks."""
-        parts = [self._from_histories(histories.take(np.arange(rows.start, rows.stop)))[:, item] for rows in self._batches(len(histories))]
+    def _scores_of_item(self, histories: Histories, item: int, user: int | None = None) -> np.ndarray:
+        """float (B,): one item's score for each history, in blocks. user: whose row of the user table is read beside them."""
+        parts = []
+        for rows in self._batches(len(histories)):
+            part = histories.take(np.arange(rows.start, rows.stop))
+            users = None if user is None else np.full(len(part), user)
+            parts.append(self._from_histories(part, users)[:, item])
         return np.concatenate(parts)

@@ -58,8 +58,8 @@ class Inputs:
                     found[name] = made
         if not ids and "item" not in side.tables:
             raise Unsupported(
-                "Without ids M6-Rec knows items by the columns of the item table, and this dataset gives none.",
-                "Switch ids on, or add an item table.",
+                "Without ids items are known by the columns of the item table alone, and none of them are read here.",
+                "Switch ids on, or add an item table and use its columns.",
             )
         known = counts > 0 if "item" in side.tables else np.ones(len(counts), bool)
         return cls(side, found, known, data.n_users), notes

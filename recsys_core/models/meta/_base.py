@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 WHOLE_CATALOGUE = 20_000  # items up to which every step compares with all
 FEW = (1, 3, 5, 10)  # items shown when new users decide which pass was the best
 CELLS = 2**22  # scores of items shown held at once while adapting
+_adapting = threading.Lock()  # `functional_call` puts a user's weights into the network itself: one thread at a time
 
 
 class MetaRecommender(DeepRecommender):
@@ -172,14 +174,6 @@ class MetaRecommender(DeepRecommender):
     def _ratings(self) -> bool:
         return self.params.loss == "mse"
 
-    @property
-    def _mean(self) -> float:
-        return float(self.fitted.value.mean())
-
-    @property
-    def _spread(self) -> float:
-        return float(self.fitted.value.std()) or 1.0
-
     # ---- adapting --------------------------------------------------------------------------------
     def _ready(self) -> None:
         import torch
@@ -196,6 +190,8 @@ class MetaRecommender(DeepRecommender):
         self._world = World(vectors, roles, biases, torch.zeros_like(biases))
         self._losses = TaskLosses(network, self._world, self.resolved)
         self._public = None
+        # Once, and not for every list: a pass over all interactions.
+        self._mean, self._spread = (float(self.fitted.value.mean()), float(self.fitted.value.std()) or 1.0) if self._ratings else (0.0, 1.0)
 
     @property
     def item_vectors(self) -> np.ndarray:
@@ -249,7 +245,8 @@ class MetaRecommender(DeepRecommender):
             for rows in torch.arange(len(read)).split(max(1, CELLS // (longest * self.fitted.n_items))):
                 told = self.network.users(codes[rows].to(device))
                 tasks = of_histories(read.take(rows.numpy()), told, self._mean, self._spread, self._ratings)
-                out.append(self._losses.vectors(tasks, steps).cpu().numpy())
+                with _adapting:
+                    out.append(self._losses.vectors(tasks, steps).cpu().numpy())
         return np.concatenate(out) if out else np.zeros((0, steps + 1, self.network.size), np.float32)
 
     def scores_after(self, histories: Histories, users: np.ndarray | None = None, steps: int | None = None) -> np.ndarray:

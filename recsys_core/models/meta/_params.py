@@ -67,8 +67,8 @@ class MetaParams(TrainingParams):
     step_sizes: Literal["one", "each", "fixed"] = param(
         "one",
         label="Step sizes",
-        help="one: a common step size is learnt; each: every layer learns its own (Meta-SGD); fixed: as given. Methods that see no "
-        "further than the adapted network keep them as given.",
+        help="one: a common step size is learnt; each: every layer learns its own (Meta-SGD); fixed: as given. Reptile, proximal "
+        "meta-learning (towards) and the fine-tuned network keep them as given.",
         group=ADAPTING,
         advanced=True,
     )
