@@ -28,9 +28,11 @@ def sentence(name: str, origin: str, scratch: str, shots: int, gap: Difference) 
     if not base:
         return f"{name}, from {origin}: no difference to {scratch} after {items}."
     low, high = sorted((gap.low / base, gap.high / base))
-    said = f"{abs(gap.relative):.1%} {'better' if gap.difference >= 0 else 'worse'} than {scratch} after {items}"
-    clear = "" if gap.low > 0 or gap.high < 0 else "; that may be chance"
-    return f"{name}, from {origin}: {said} ({low:+.1%} to {high:+.1%}){clear}."
+    between = f"({low:+.1%} to {high:+.1%})".replace("%", " %")
+    if gap.low <= 0 <= gap.high:
+        return f"{name}, from {origin}: no clear difference to {scratch} after {items} {between}."
+    said = f"{abs(gap.relative):.1%}".replace("%", " %")
+    return f"{name}, from {origin}: {said} {'better' if gap.difference > 0 else 'worse'} than {scratch} after {items} {between}."
 
 
 def nearest(shots: list[int], wanted: int = 3) -> int:
