@@ -190,15 +190,17 @@ def _source(
     """Where training and test come from; with a workspace behind it where there is one."""
     from ..jobs.equipped import equipped
     from ..jobs.sources import FilesSource, RuleSource
+    from ..jobs.starts import refuse_same_people
     from ..store import Workspace
     from .read import existing, read_interactions
 
     splitter = spec.splitter()
     if train_file is None:
         workspace = Workspace()
-        entry = workspace.dataset(spec.dataset)
-        spec = spec.with_features(workspace)
-        return RuleSource(entry.load(spec.features), splitter), spec.model_copy(update={"dataset": entry.id}), equipped(ctx, workspace)
+        spec = spec.with_features(workspace).in_ids(workspace)
+        data = workspace.dataset(spec.dataset).load(spec.features)
+        refuse_same_people(workspace, spec, data)
+        return RuleSource(data, splitter), spec, equipped(ctx, workspace)
     if test_file and existing(test_file, "test file").stat().st_size == 0:  # this much may be asked; it is opened after fitting
         raise BadInput(f"The test file '{test_file}' is empty.", "Check the path.")
     data, columns = read_interactions(train_file, ctx, items=items, users=users, threshold=threshold)

@@ -179,6 +179,8 @@ def digest(value: Any) -> str:
 
 
 def _told(name: str, value: Any) -> str:
+    if name == "start_from":  # an id tells a reader nothing
+        return "started from other data"
     if isinstance(value, bool):
         return name if value else f"no {name}"
     if isinstance(value, list):

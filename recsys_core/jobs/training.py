@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import registry
 from ..context import RunContext
+from ..data.dataset import Dataset
 from ..data.topk import TopK
 from ..errors import Unsupported
 from ..evaluation.protocol import protocol_card
@@ -34,6 +35,7 @@ from .machine import machine, peak_rss_bytes, versions
 from .memory import require_memory
 from .sources import FilesSource, Fold, RuleSource, SplitSource
 from .spec import TrainSpec
+from .starts import refuse_same_people, started_from
 
 KNOWN_VALIDATION = (
     "A random share of each training user's known items: what learns here reads no features, so new items could not tell it when to stop. "
@@ -80,7 +82,8 @@ def train_in_workspace(workspace: Workspace, spec: TrainSpec, ctx: RunContext) -
     ctx.report("Reading the data", 0.0)
     source = _source(workspace, spec)
     with staged_folder(workspace.run_folder(spec.run_id)) as folder:
-        manifest = train_run(spec, source, folder, ctx, run_id=spec.run_id)
+        behind = started_from(workspace, spec)  # told now: a result it starts from may be deleted later
+        manifest = train_run(spec, source, folder, ctx, run_id=spec.run_id) | ({"started_from": behind} if behind else {})
         for run in workspace.runs(spec.dataset):
             if run.split_id == spec.split_id:
                 share_files(folder, run.path, ("model/data/*", "fit_model/data/*"))
@@ -92,11 +95,18 @@ def _source(workspace: Workspace, spec: TrainSpec) -> SplitSource:
     """The dataset cut by the rule, or beside one of its saved test files, which is read after fitting."""
     entry, splitter = workspace.dataset(spec.dataset), spec.splitter()
     if not splitter.needs_test_file:
-        return RuleSource(entry.load(spec.features), splitter)
+        return RuleSource(_of_others(workspace, spec, entry.load(spec.features)), splitter)
     test_id = splitter.params.test
     if test_id not in {test["id"] for test in entry.tests()}:
         raise Unsupported(f"'{splitter.label}' needs a test file saved beside '{entry.name}'; got '{test_id}'.", "Upload one on Train.")
-    return FilesSource(entry.load(spec.features), lambda: entry.load_test(test_id), splitter)
+    data = _of_others(workspace, spec, entry.load(spec.features))
+    return FilesSource(data, lambda: _of_others(workspace, spec, entry.load_test(test_id)), splitter)
+
+
+def _of_others(workspace: Workspace, spec: TrainSpec, data: Dataset) -> Dataset:
+    """The data, unless what the model starts from was trained on these people."""
+    refuse_same_people(workspace, spec, data)
+    return data
 
 
 def train_run(

@@ -20,7 +20,7 @@ def dependents_of(workspace: Workspace, entry: Entry) -> list[tuple[str, Entry]]
     if isinstance(entry, DatasetEntry):
         runs = [r for r in workspace.runs() if r.dataset_id == entry.id]
     elif isinstance(entry, RunEntry):
-        runs = [r for r in workspace.runs() if r.id != entry.id and mentions(r.spec.get("params"), entry.id)]
+        runs = [r for r in workspace.runs() if r.id != entry.id and mentions(_needed(r.spec.get("params")), entry.id)]
     of = {r.id for r in runs} | ({entry.id} if isinstance(entry, RunEntry) else set())
     found: list[tuple[str, Entry]] = [("run", r) for r in runs]
     found += [("export", e) for e in workspace.exports() if e.run_id in of]
@@ -42,6 +42,13 @@ def active_jobs(root: Path, entry_id: str) -> list[dict[str, Any]]:
             if path.name == entry_id or mentions(spec.get("payload"), entry_id):
                 found.append({"state": state["state"], "title": spec.get("title") or path.name})
     return found
+
+
+def _needed(params: Any) -> Any:
+    """The settings without what a model only started from: it has taken over what it needs."""
+    if not isinstance(params, dict):
+        return params
+    return {name: _needed(value) for name, value in params.items() if name != "start_from"}
 
 
 def mentions(value: Any, wanted: str) -> bool:

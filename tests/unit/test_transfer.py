@@ -106,11 +106,11 @@ def test_another_cut_of_the_same_dataset_is_refused() -> None:
     from recsys_core.jobs.starts import checked_start
 
     spec = TrainSpec.make(dataset="d1", split="cold_users", model="fomaml", params={"start_from": "run:There"})
-    run = SimpleNamespace(id="r7", name="There", spec={"dataset": "d1"}, split_id="other")
+    run = SimpleNamespace(id="r7", name="There", dataset_id="d1", dataset=None, manifest={}, split_id="other")
     workspace = SimpleNamespace(run=lambda name: run)
     with pytest.raises(Unsupported, match="another cut of the same dataset"):
         checked_start(workspace, spec)
     run.split_id = spec.split_id
     assert checked_start(workspace, spec).params["start_from"] == "run:r7"
-    run.split_id, run.spec = "other", {"dataset": "d2"}
+    run.split_id, run.dataset_id = "other", "d2"
     assert checked_start(workspace, spec).params["start_from"] == "run:r7"
