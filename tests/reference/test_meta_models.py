@@ -18,12 +18,13 @@ from recsys_core.data.dataset import Dataset
 from recsys_core.data.histories import Histories
 from recsys_core.data.ids import IdMap
 from recsys_core.data.topk import top_k
+from recsys_core.errors import Cancelled
 from recsys_core.metrics._quick import ndcg_at
 from recsys_core.models.meta._losses import TaskLosses
 from recsys_core.models.meta._network import Task, World
 from recsys_core.models.meta._objective import Objective
 from recsys_core.models.meta._tasks import Tasks, of_histories
-from recsys_core.models.meta._validation import FewShots
+from recsys_core.models.meta._validation import FewShots, judged_users
 from recsys_core.testing.shots import planted_directions
 
 ONE = RunContext(threads=1)
@@ -208,3 +209,15 @@ def test_threads_do_not_disturb_each_other(case, anil) -> None:
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(anil.history_scores, lists * 8))
     assert all(np.array_equal(a, b) for a, b in zip(found, alone * 8, strict=True))
+
+
+def test_a_long_validation_can_be_stopped(case, anil) -> None:
+    asked = iter([False, True])
+
+    def check() -> None:
+        if next(asked):
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        FewShots(case.new, (1, 3), np.random.default_rng(0)).score(anil, check)
+    assert judged_users(1_700) == 2_000 and judged_users(50_000) == 671 and judged_users(10**6) == 500

@@ -23,6 +23,7 @@ from ..deep._base import DeepRecommender
 from ..features._m6_inputs import Inputs
 from ._params import MetaParams
 from ._texts import ItemTexts, with_sentences
+from ._validation import FewShots, judged_users
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -84,6 +85,9 @@ class MetaRecommender(DeepRecommender):
         memory = 4 * p.batch_size * a_task * (2 + 3 * p.inner_steps) + 40 * stats.n_items * p.factors
         passes = p.epochs * (0.6 if p.patience else 1) * (1.4 if p.tasks == "users and items" else 1)
         a_pass = stats.n_users * (4e-4 + (1 + p.inner_steps) * a_task * (p.factors + 6) * 1.2e-10)
+        a_pass += 6e-9 * stats.n_items * p.factors * stats.n_users / p.batch_size  # the optimiser's walk over all items, every step
+        judged = min(judged_users(stats.n_items), stats.n_users / 10) * len(FEW)
+        a_pass += judged * (4e-4 + (1 + p.inner_steps) * stats.n_items * (5 if reads else 1) * (p.factors + 6) * 2e-10)
         if p.unfreeze:  # titles: every text twice a pass, and those that train the layer
             a_pass += 0.005 * stats.n_items + 0.5 * stats.n_users / p.batch_size
             memory += 4e8 + 12_000 * stats.n_items
@@ -92,7 +96,7 @@ class MetaRecommender(DeepRecommender):
 
     # ---- learning --------------------------------------------------------------------------------
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
-        p = self.resolved
+        p, self._check = self.resolved, ctx.check
         if self._ratings and p.tasks == "users and items":
             raise BadInput(
                 "Items are tasks for lists only, and what is learnt here is ratings (loss=mse).", "Set loss to softmax, or tasks to users."
@@ -162,13 +166,15 @@ class MetaRecommender(DeepRecommender):
         made = Objective(self.network, self.inputs, data, self.resolved, device, self._lesson)
         return made.batches, made
 
+    def _check(self) -> None:
+        """Stops where that was asked for: between blocks of the validation, which takes a while with many items."""
+
     def _validation_score(self, validation: Holdout) -> float:
         """New users: mean NDCG from a few items shown, the same others to be found; else as every network."""
-        from ._validation import FewShots
-
         if not validation.cold or self._ratings:
             return super()._validation_score(validation)
-        return FewShots(validation, FEW, np.random.default_rng(0)).score(self)
+        some = validation.sample(judged_users(self.fitted.n_items), np.random.default_rng(0))
+        return FewShots(some, FEW, np.random.default_rng(0)).score(self, self._check)
 
     @property
     def _ratings(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,13 @@ from ...data.topk import top_k
 from ...metrics._quick import ndcg_at
 
 K = 20
+MOST_USERS, FEWEST_USERS = 2_000, 500  # new users who decide which pass was the best
+CELLS = 2**25  # of these users times items, in between
+
+
+def judged_users(n_items: int) -> int:
+    """How many new users decide: fewer where each of their lists takes long."""
+    return int(np.clip(CELLS // max(1, n_items), FEWEST_USERS, MOST_USERS))
 
 
 class FewShots:
@@ -33,13 +40,14 @@ class FewShots:
         rows, found, ones = _kept(row, items, place >= most)
         self.found = sparse.csr_matrix((ones, (rows, found)), shape=wanted.shape)
 
-    def score(self, model: Any) -> float:
-        """Mean NDCG@20 over the numbers of items shown."""
+    def score(self, model: Any, check: Callable[[], object] = lambda: None) -> float:
+        """Mean NDCG@20 over the numbers of items shown. check: called between blocks of users, and may raise."""
         out = []
         for n in self.few:
             keep = self.place < n
             shown = Histories.from_rows(len(self.pool), self.pool.row[keep], self.pool.items[keep], self.pool.values[keep])
             for rows in model._batches(len(shown)):
+                check()
                 part = np.arange(rows.start, rows.stop)
                 scores = model.scores_after(shown.take(part), self.users[part])
                 scores[self.pool.take(part).row, self.pool.take(part).items] = -np.inf
