@@ -12,6 +12,7 @@ import pytest
 from recsys_core import registry
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import Dataset
+from recsys_core.data.features import FeatureSet, Guess
 from recsys_core.data.ids import IdMap
 from recsys_core.errors import ParamError, Unsupported
 from recsys_core.evaluation.cold_start import make_tasks, measure
@@ -97,6 +98,65 @@ def test_what_cannot_be_started_from_is_said(there: object) -> None:
         start.fit(train, ctx_with(registry.get("model", "ease")().fit(train)))
     with pytest.raises(Unsupported, match="no workspace"):
         start.fit(train, RunContext(threads=1))
+
+
+def test_what_was_learnt_must_be_the_same(there: object) -> None:
+    train, _ = cut(shop("films", 60, 50, 3), 10)
+    rated = replace(train, value=np.random.default_rng(0).integers(1, 6, len(train)).astype(np.float32), feedback="explicit")
+    with pytest.raises(ParamError, match="loss was softmax there and is mse here"):
+        registry.get("model", "fomaml")(start_from="run:there", loss="mse", **SMALL).fit(rated, ctx_with(there))
+
+
+def sizes_of(model: object) -> dict[str, float]:
+    """The size of a step of each part that adapts."""
+    network = model.network
+    sizes = (model.resolved.inner_rate * network.log_rate.detach().exp()).expand(len(network.adapted))
+    return dict(zip(network.adapted, sizes.tolist(), strict=True))
+
+
+def test_as_it_is_adapts_as_it_did_there() -> None:
+    """Whatever the settings are here: the same steps, of the same sizes."""
+    shop_there, (train, _) = shop("books", 60, 50, 0), cut(shop("films", 60, 50, 3), 10)
+    short = SMALL | {"epochs": 2}
+    source = registry.get("model", "maml")(inner_rate=0.7, inner_steps=3, step_sizes="each", **short).fit(shop_there, RunContext(threads=1))
+    theirs = sizes_of(source)
+    assert len(set(theirs.values())) > 1
+    start = {"start_from": "run:there", "as_it_is": True}
+    alike = registry.get("model", "maml")(step_sizes="each", **start).fit(train, ctx_with(source))
+    assert alike.resolved.inner_steps == 3
+    assert sizes_of(alike) == pytest.approx(theirs, rel=1e-5)
+    few = sizes_of(registry.get("model", "anil")(step_sizes="each", **start).fit(train, ctx_with(source)))  # other parts adapt: by name
+    assert few == pytest.approx({name: theirs[name] for name in few}, rel=1e-5) and len(few) < len(theirs)
+    common = sizes_of(registry.get("model", "fomaml")(**start).fit(train, ctx_with(source)))
+    assert list(common.values()) == pytest.approx([np.exp(np.log(list(theirs.values())).mean())] * len(common), rel=1e-4)
+
+
+def test_columns_count_where_both_read_them_alike(there: object) -> None:
+    train, _ = cut(shop("films", 60, 50, 3), 10)
+    as_it_is = registry.get("model", "fomaml")(start_from="run:there", as_it_is=True)
+    left_out = FeatureSet(columns={"item": {"genre": Guess(None, "It tells the future.")}})
+    made = as_it_is.fit(replace(train, features=left_out), ctx_with(there))
+    genres = made.inputs.items.span(0)
+    assert len(np.unique(made.inputs.items.matrix[:, genres].toarray(), axis=0)) == 1  # it says the same of every item: nothing
+    assert any("'genre' is not taken over: It is left out" in note for note in made.notes)
+    table = train.item_table.assign(shelf=np.random.default_rng(0).random(train.n_items))
+    made = as_it_is.fit(replace(train, item_table=table), ctx_with(there))
+    assert any("'shelf' is not taken over: It is read as number here and as categor" in note for note in made.notes), made.notes
+
+
+def test_columns_that_are_one_vector_are_taken_over_together() -> None:
+    def with_vectors(data: Dataset, names: int = 8) -> Dataset:
+        vectors = np.random.default_rng(len(data)).normal(size=(data.n_items, names))
+        return replace(data, item_table=data.item_table.assign(**{f"emb_{n}": vectors[:, n] for n in range(names)}))
+
+    source = registry.get("model", "fomaml")(**SMALL | {"epochs": 1}).fit(with_vectors(shop("books", 60, 50, 0)), RunContext(threads=1))
+    name = next(name for name, kind in source.inputs.side.encoders["item"].fields if kind == "vector")
+    train, _ = cut(shop("films", 60, 50, 3), 10)
+    as_it_is = registry.get("model", "fomaml")(start_from="run:there", as_it_is=True)
+    whole = as_it_is.fit(with_vectors(train), ctx_with(source))
+    assert any(name in note and "Columns taken over (item): " in note and "Missing" not in note for note in whole.notes)
+    part = as_it_is.fit(with_vectors(train, 5), ctx_with(source))  # five of the eight are no such vector
+    assert any(f"Missing here: {name}." in note for note in part.notes)
 
 
 def test_another_cut_of_the_same_dataset_is_refused() -> None:

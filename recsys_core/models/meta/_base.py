@@ -119,13 +119,13 @@ class MetaRecommender(DeepRecommender):
     def _begin_elsewhere(self, data: Dataset, counts: np.ndarray, ctx: RunContext) -> None:
         """Start from a model of another dataset: its reading of columns, its sizes, its weights."""
         from ...nn.runtime import find_device, seeded
-        from ._transfer import SIZES, source_of, taken_inputs
+        from ._transfer import source_of, taken_inputs, taken_settings
 
-        self._source = source = source_of(ctx, self.resolved.start_from, self.label)
+        self._source = source = source_of(ctx, self.resolved, self.label)
         self.texts = None
-        self.resolved = self.resolved.with_(**{name: getattr(source.resolved, name) for name in SIZES})
+        self.resolved, said = taken_settings(self.resolved, source)
         self.inputs, notes = taken_inputs(source, data, counts, ctx)
-        self.notes += [f"It starts from a {source.label} of {source.fitted.name or 'another dataset'}.", *notes]
+        self.notes += [f"It starts from a {source.label} of {source.fitted.name or 'another dataset'}.", *notes, *said]
         if self.resolved.as_it_is:
             with seeded(ctx.seed_for("weights")):
                 self.network = self._build(data.n_users, data.n_items).to(find_device(ctx.device)).cpu()
@@ -146,7 +146,7 @@ class MetaRecommender(DeepRecommender):
         if self._source is not None:
             from ._transfer import take_over
 
-            take_over(network, self._source.network)
+            take_over(network, self.resolved, self._source)
             self._source = None
         if self.texts is not None:
             from ._text_tower import TextTower
