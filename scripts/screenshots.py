@@ -25,9 +25,11 @@ WIDTH = 1440
 # pixels: whole cards
 HEIGHTS = {
     "home": 684, "data": 1204, "features": 1300,
-    "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1400, "diversity": 1206,
+    "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1400, "diversity": 1206, "new-users": 1500, "few-clicks": 1180,
 }  # fmt: skip
 INSPECTED = ("ease", "weighted")  # two lists side by side
+NEW_USERS = {"anil": {"epochs": 12}, "popular": {}, "ease": {}, "content_knn": {}}  # compared on people they have never met
+ANSWERS = ("like", "like", "not", "unknown", "like", "not")  # of the new user in the picture
 MOST_BYTES = 250_000
 START_SECONDS, TRAIN_SECONDS, DRAW_SECONDS = 60, 300, 60
 
@@ -133,6 +135,41 @@ def tune(workspace: Path, dataset: str) -> None:
     tune_in_workspace(Workspace(workspace), spec, RunContext(threads=1))
 
 
+def meet_new_users(workspace: Path, dataset: str) -> dict[str, str]:
+    """Recommenders on a split by new users, and how far a few clicks go with each; returns their run ids by model key."""
+    from recsys_core import registry
+    from recsys_core.context import RunContext
+    from recsys_core.jobs import TrainSpec
+    from recsys_core.jobs.cold_start_spec import SPLIT, ColdStartSpec
+    from recsys_core.jobs.training import train_in_workspace
+    from recsys_core.store import Workspace
+
+    store, ctx = Workspace(workspace), RunContext(threads=1)
+    for model, params in NEW_USERS.items():
+        spec = TrainSpec.make(dataset=dataset, split=SPLIT, model=model, params=params).with_features(store)
+        train_in_workspace(store, spec, ctx)
+    runs = {run.model_key: run.id for run in store.runs(dataset) if run.spec.get("split") == SPLIT}
+    compared = ColdStartSpec(runs=tuple(runs.values()), draws=1)
+    registry.get("job", "cold_start")().run(compared.model_dump(mode="json"), store, ctx)
+    return runs
+
+
+def new_users(page: Any, url: str, dataset: str, runs: dict[str, str], out: Path) -> None:
+    """Somebody who answered a few questions; and how far a few clicks go."""
+    from playwright.sync_api import expect
+
+    page.goto(f"{url}/new_users?dataset={dataset}&run={runs['anil']}&beside={runs['ease']}")
+    expect(page.get_by_text("anybody new")).to_have_count(2, timeout=30_000)  # both lists are there
+    for n, said in enumerate(ANSWERS, start=1):
+        page.locator(f".st-key-say-{said}").get_by_role("button").click()
+        expect(page.locator(".st-key-new-users-chips").get_by_role("button")).to_have_count(n)
+    expect(page.locator(".st-key-new-users-map .js-plotly-plot")).to_be_visible()
+    take(page, "new-users", out)
+    page.goto(f"{url}/new_users?dataset={dataset}&tab=How+far+a+few+clicks+go")
+    expect(page.locator(".st-key-shots-result .js-plotly-plot").first).to_be_visible()
+    take(page, "few-clicks", out)
+
+
 def pictures(browser: Any, url: str, workspace: Path, out: Path) -> None:
     from playwright.sync_api import expect
 
@@ -175,6 +212,7 @@ def pictures(browser: Any, url: str, workspace: Path, out: Path) -> None:
     page.goto(f"{url}/tune?dataset={dataset}")
     settle(page)
     take(page, "tune", out)
+    new_users(page, url, dataset, meet_new_users(workspace, dataset), out)
     dark = browser.new_page(viewport={"width": WIDTH, "height": 1200}, color_scheme="dark")
     dark.goto(leaderboard)
     take(dark, "compare-dark", out)
