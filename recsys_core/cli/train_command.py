@@ -71,11 +71,10 @@ def train(
     target = Path(out).expanduser()
     if target.exists() and not target.is_dir():
         raise BadInput(f"--out '{out}' is a file.", "Name a folder.")
-    rule = "own_test" if test_file else split or "random"
     split_params = pairs(split_set, "--split-set") | ({"validation": split} if test_file and split else {})
     spec = TrainSpec.make(
         dataset=dataset or Path(str(train_file)).name,
-        split=rule,
+        split="own_test" if test_file else split or "random",
         split_params=split_params,
         model=model,
         params=_joined(registry.get("model", model), pairs([*settings, *[f"start_from=run:{start_from}"] * bool(start_from)], "--set")),
@@ -96,8 +95,8 @@ def train(
         return
     run, lists = done
     if json:
-        figures = {"metrics": run.metrics, "overall": run.overall}
-        print_json({"run": str(target), **figures, "lists": lists.summary(), "manifest": run.manifest})
+        told = {"metrics": run.metrics, "overall": run.overall, "lists": lists.summary(), "manifest": run.manifest}
+        print_json({"run": str(target)} | told)
         return
     for note in [*run.notes, *run.card().get("notes", []), *lists.notes]:
         say(note)
