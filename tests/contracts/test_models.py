@@ -21,6 +21,7 @@ META = ("maml", "fomaml", "anil", "melu", "reptile", "proximal_meta", "fine_tune
 SMALL_META = {"epochs": 12, "factors": 16, "hidden": 16, "inner_steps": 1, "batch_size": 32, "averaging": 0.9, "learning_rate": 0.03}
 PARAMS |= dict.fromkeys(META, SMALL_META)
 PARAMS |= dict.fromkeys(("reptile", "proximal_meta"), SMALL_META | {"inner_steps": 3})  # the start moves as far as the steps go
+PARAMS["fine_tuned"] = SMALL_META | {"epochs": 40}  # learns to read ratings before it is tuned by them
 PARAMS["meta_average"] = {"models": ["fomaml", "anil"], "part_params": dict.fromkeys(("fomaml", "anil"), SMALL_META)}
 # What learns a few random events by heart, where a model is only given another few of them at every pass.
 BY_HEART = {key: {"learning_rate": 0.05, "batch_size": 4, "dropout": 0, "inner_rate": 1, "inner_steps": 3} for key in META}

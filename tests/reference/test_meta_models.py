@@ -16,6 +16,7 @@ from recsys_core import registry
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import Dataset
 from recsys_core.data.histories import Histories
+from recsys_core.data.holdout import Holdout
 from recsys_core.data.ids import IdMap
 from recsys_core.data.topk import top_k
 from recsys_core.errors import Cancelled
@@ -221,3 +222,23 @@ def test_a_long_validation_can_be_stopped(case, anil) -> None:
     with pytest.raises(Cancelled):
         FewShots(case.new, (1, 3), np.random.default_rng(0)).score(anil, check)
     assert judged_users(1_700) == 2_000 and judged_users(50_000) == 671 and judged_users(10**6) == 500
+
+
+def test_a_model_of_ratings_stops_by_its_error_on_ratings() -> None:
+    rng = np.random.default_rng(0)
+    user, item = np.repeat(np.arange(40), 10), np.concatenate([rng.choice(30, 10, replace=False) for _ in range(40)])
+    ids = IdMap([f"u{n}" for n in range(40)]), IdMap([f"i{n}" for n in range(30)])
+    whole = Dataset(*ids, user, item, 1.0 + (user + item) % 5, np.arange(400), "explicit", 4.0)
+    cold, late = user >= 30, np.arange(400) % 10 >= 7
+    new = Holdout(whole.subset(cold & late), whole.subset(cold & ~late))
+    known = Holdout(whole.subset(~cold & late))
+    for key in ("anil", "fine_tuned"):
+        for holdout in (new, known):
+            train = whole.subset(~cold) if holdout is new else whole.subset(~cold & ~late)
+            model = registry.get("model", key)(**SMALL | {"patience": 3}, epochs=4, loss="mse").fit(train, ONE, validation=holdout)
+            at = holdout.truth
+            everybody = np.arange(40)
+            scores = model.scores_after((whole.subset(cold & ~late) if holdout is new else train).histories(everybody), everybody)
+            error = [scores[u, i] - v for u, i, v in zip(at.user, at.item, at.value, strict=True)]
+            assert model._validation_score(holdout) == pytest.approx(np.sqrt(np.mean(np.square(error))), rel=1e-4)
+            assert any("validation RMSE" in note for note in model.notes)

@@ -23,7 +23,7 @@ from ..deep._base import DeepRecommender
 from ..features._m6_inputs import Inputs
 from ._params import MetaParams
 from ._texts import ItemTexts, with_sentences
-from ._validation import FewShots, judged_users
+from ._validation import FewShots, judged_users, rating_error
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -169,9 +169,14 @@ class MetaRecommender(DeepRecommender):
     def _check(self) -> None:
         """Stops where that was asked for: between blocks of the validation, which takes a while with many items."""
 
+    def _validation_metric(self, validation: Holdout | None) -> tuple[str, bool]:
+        return ("rmse", False) if self._ratings else super()._validation_metric(validation)
+
     def _validation_score(self, validation: Holdout) -> float:
-        """New users: mean NDCG from a few items shown, the same others to be found; else as every network."""
-        if not validation.cold or self._ratings:
+        """Ratings: RMSE. New users: mean NDCG from a few items shown, the same others to be found. Else as every network."""
+        if self._ratings:
+            return rating_error(self, validation, self._check)
+        if not validation.cold:
             return super()._validation_score(validation)
         some = validation.sample(judged_users(self.fitted.n_items), np.random.default_rng(0))
         return FewShots(some, FEW, np.random.default_rng(0)).score(self, self._check)

@@ -55,5 +55,20 @@ class FewShots:
         return float(np.concatenate(out).mean())
 
 
+def rating_error(model: Any, holdout: Holdout, check: Callable[[], object] = lambda: None) -> float:
+    """RMSE of the ratings held out, by users in training or, where they are new, by what is given of each."""
+    truth = holdout.truth
+    if holdout.given is None:
+        return float(np.sqrt(np.mean((model._rating(truth.user, truth.item) - truth.value) ** 2)))
+    users, row = np.unique(truth.user, return_inverse=True)  # those too who liked none of it
+    histories, squares = holdout.given.histories(users), 0.0
+    for rows in model._batches(len(users)):
+        check()
+        part, here = np.arange(rows.start, rows.stop), (row >= rows.start) & (row < rows.stop)
+        scores = model.scores_after(histories.take(part), users[part])
+        squares += float(((scores[row[here] - rows.start, truth.item[here]] - truth.value[here]) ** 2).sum())
+    return float(np.sqrt(squares / max(1, len(truth))))
+
+
 def _kept(row: np.ndarray, items: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return row[keep], items[keep], np.ones(int(keep.sum()), np.float32)

@@ -53,7 +53,8 @@ class FineTuned(MetaRecommender):
             ctx.check()
             self._take_steps(given, times)
             scores.append(self._validation_score(validation))
-        best = max(range(len(TRIED)), key=lambda n: scores[n])
+        sign = 1 if self._validation_metric(validation)[1] else -1
+        best = max(range(len(TRIED)), key=lambda n: sign * scores[n])
         self._take_steps(given, TRIED[best])
         self.notes.append(
             f"Of {len(TRIED)} sizes of fine-tuning steps the best for validation users is {TRIED[best]:g} times the one given."
