@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -45,6 +46,22 @@ class AnswerScale:
         return enough if self.has_ratings else (values > 0) & enough
 
 
+_scales: WeakKeyDictionary[Any, tuple[Dataset, AnswerScale]] = WeakKeyDictionary()  # of models: once, and not for every answer
+
+
+def scale_of(model: Recommender) -> AnswerScale:
+    """Of the data a model was trained on. Cost: the first time a pass over its interactions."""
+    found = _scales.get(model)
+    if found is None or found[0] is not model.fitted:
+        found = _scales[model] = (model.fitted, AnswerScale.of(model.fitted))
+    return found[1]
+
+
+def plain_like(model: Recommender) -> float:
+    """The value of an item of which no more is known than that it was chosen. A model of ratings would take 1 for a low rating."""
+    return scale_of(model).like if model.predicts_ratings() else 1.0
+
+
 def told(model: Recommender, histories: Histories) -> tuple[Histories, np.ndarray]:
     """(what the model is shown, bool (n,): entries of `histories` that it is not told of).
 
@@ -53,7 +70,7 @@ def told(model: Recommender, histories: Histories) -> tuple[Histories, np.ndarra
     as a whole, see `Histories.relevant`).
     """
     data = model.fitted
-    scale = AnswerScale.of(data)
+    scale = scale_of(model)
     if scale.has_ratings and model.predicts_ratings():
         return histories, np.zeros(len(histories.items), dtype=bool)
     liked, row = scale.liked(histories.values), histories.row

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from ..data.dataset import Dataset
-from ._questions_scale import AnswerScale, told
+from ._questions_scale import AnswerScale, plain_like, scale_of, told
 from ._questions_tastes import tastes
 
 Strategy = Literal["informative", "popular", "liked", "random"]
@@ -153,4 +153,4 @@ class Asker:
         return self.candidates[self._simple_order(n_asked)]
 
 
-__all__ = ["AnswerScale", "Asker", "told"]
+__all__ = ["AnswerScale", "Asker", "plain_like", "scale_of", "told"]

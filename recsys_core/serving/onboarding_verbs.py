@@ -12,7 +12,7 @@ import numpy as np
 
 from ..data.histories import Histories
 from ..errors import Unsupported
-from ..evaluation.questions import AnswerScale, Asker, told
+from ..evaluation.questions import Asker, scale_of, told
 from ..models._base import Recommender
 from ._plane import Plane
 from .loaded import LoadedModels
@@ -27,7 +27,7 @@ _lock = threading.Lock()
 def scale(models: LoadedModels, ask: ScaleRequest) -> dict[str, Any]:
     """The values of a plain like and dislike."""
     with models.use(ask.run) as model:
-        return asdict(AnswerScale.of(model.fitted))
+        return asdict(scale_of(model))
 
 
 def questions(models: LoadedModels, ask: QuestionsRequest) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def user_path(models: LoadedModels, ask: PathRequest) -> dict[str, Any]:
         raise Unsupported("values must give one number for every item of the history.")
     with models.use(ask.run) as model:
         plane, items = _plane(model), model.fitted.items
-        usual = AnswerScale.of(model.fitted).like
+        usual = scale_of(model).like
         values = [usual] * len(ask.history) if ask.values is None else ask.values
         history, unknown = encode_histories(items, [ask.history], [values])
         shown, hidden = told(model, history)

@@ -12,7 +12,7 @@ from ..data.histories import Histories
 from ..data.ids import IdMap
 from ..data.topk import TopK
 from ..errors import NotFound, Unsupported, WorkbenchError
-from ..evaluation.questions import told
+from ..evaluation.questions import plain_like, told
 from ..models._base import Recommender
 from ..store.shaping import Shaping
 from .loaded import LoadedModels
@@ -32,7 +32,7 @@ def recommend_for_history(models: LoadedModels, ask: HistoryRequest) -> dict[str
 
     def answer(model: Recommender, clock: Clock) -> list[dict[str, Any]]:
         items = model.fitted.items
-        given, unknown = encode_histories(items, ask.histories, ask.values)
+        given, unknown = encode_histories(items, ask.histories, ask.values, plain_like(model))
         histories, hidden = (given, np.zeros(len(given.items), dtype=bool)) if ask.values is None else told(model, given)
         shaping = _shaping(model, ask)
         depth, spare = shaping.depth if shaping else ask.k, _most_in_a_row(given, hidden) if ask.exclude_seen else 0
@@ -105,7 +105,7 @@ def explain(models: LoadedModels, ask: ExplainRequest) -> dict[str, Any]:
         train = model.fitted
         item = int(_known(train.items, [ask.item], "item")[0])
         user = None if ask.user is None else int(_known(train.users, [ask.user], "user")[0])
-        history = None if ask.history is None else encode_histories(train.items, [ask.history], None)[0]
+        history = None if ask.history is None else encode_histories(train.items, [ask.history], None, plain_like(model))[0]
         why = model.explain(item, user=user, history=history, k=ask.k)
         sorts = why.sorts or ("history" if why.kind == "history" else "",) * len(why.refs)
         refs = [
@@ -151,13 +151,15 @@ def export(models: LoadedModels, ask: ExportListsRequest) -> dict[str, Any]:
     return {"columns": columns} | counts
 
 
-def encode_histories(items: IdMap, histories: list[list[str]], values: list[list[float]] | None) -> tuple[Histories, list[list[str]]]:
-    """(histories of known items, the unknown ids of every row)."""
+def encode_histories(
+    items: IdMap, histories: list[list[str]], values: list[list[float]] | None, usual: float = 1.0
+) -> tuple[Histories, list[list[str]]]:
+    """(histories of known items, the unknown ids of every row). usual: the value of every item where none are given."""
     lengths = [len(row) for row in histories]
     flat = [item for row in histories for item in row]
     codes = items.encode(flat) if flat else np.empty(0, np.int32)
     row = np.repeat(np.arange(len(histories)), lengths)
-    weights = np.ones(len(codes), np.float32) if values is None else np.array([v for part in values for v in part], np.float32)
+    weights = np.full(len(codes), usual, np.float32) if values is None else np.array([v for part in values for v in part], np.float32)
     known = codes >= 0
     unknown: list[list[str]] = [[] for _ in histories]
     for position in np.flatnonzero(~known):

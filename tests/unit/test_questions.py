@@ -23,6 +23,12 @@ def _ratings(rows, threshold=4.0):
     return from_frame(frame, value="value", feedback="explicit", threshold=threshold)
 
 
+class _Model(SimpleNamespace):
+    """What of a model is asked here."""
+
+    __hash__ = object.__hash__
+
+
 @pytest.fixture(scope="module")
 def clubs():
     """Four people like a1 and a2, four like b1 and b2, all eight like e; two of each club also know z and dislike it."""
@@ -234,6 +240,6 @@ HISTORIES = Histories.from_lists([[0, 1], [2], []], [[5.0, 1.0], [2.0], []])
 def test_what_a_model_is_told(feedback, threshold, rates, kept, hidden):
     frame = pd.DataFrame({"user": ["u"] * 5, "item": list("abcde"), "value": [1.0, 2, 3, 4, 5]})
     data = from_frame(frame, value="value", feedback=feedback, threshold=threshold)
-    shown, out = told(SimpleNamespace(fitted=data, predicts_ratings=lambda: rates), HISTORIES)
+    shown, out = told(_Model(fitted=data, predicts_ratings=lambda: rates), HISTORIES)
     assert [shown.items[shown.indptr[b] : shown.indptr[b + 1]].tolist() for b in range(3)] == kept
     assert HISTORIES.items[out].tolist() == hidden and questions.told is told

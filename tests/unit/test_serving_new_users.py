@@ -166,3 +166,11 @@ def test_without_ratings_a_dislike_only_keeps_an_item_away(client):
 def test_what_cannot_be_asked_of_new_users(client, ask, error, words):
     with pytest.raises(error, match=words):
         ask(client)
+
+
+def test_a_history_without_values_is_one_of_likes_to_a_model_of_ratings(client) -> None:
+    liked = [f"{i:04}" for i in (0, 2, 4, 6)]
+    plain = client.recommend_for_history(["g7"], [liked], 8)["g7"].rows[0]
+    said = client.recommend_for_history(["g7"], [liked], 8, values=[[client.scale("g7").like] * 4])["g7"].rows[0]
+    assert plain.items == said.items and plain.scores == said.scores
+    assert np.mean([int(item) % 2 == 0 for item in plain.items]) > 0.7, "more of the same taste, not of the other one"
