@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RUN, START = "run:", "start_from"
 SAME = 0.2  # of the interactions alike beyond what chance explains: the same people under the same ids
+WRONG = 8  # wrong ways to match users that are tried
 INSTEAD = "Start from a result of another dataset."
 
 
@@ -64,7 +65,8 @@ def refuse_same_people(workspace: Workspace, spec: TrainSpec, data: Dataset) -> 
 
 def same_people(one: Dataset, other: Dataset) -> float:
     """Share of the interactions two datasets have in common under the same ids of users and items, beyond what they have in common when
-    users are matched wrongly: ids that are alike by accident come to about 0. Cost: two sparse products of the users in common."""
+    users are matched wrongly, in the best of some ways to do so: ids that are alike by accident, or that are numbered by taste in both,
+    come to about 0. Cost: WRONG + 1 sparse products of the users in common."""
     users, items = other.users.encode(one.users.ids), other.items.encode(one.items.ids)
     whose, what = np.flatnonzero(users >= 0), np.flatnonzero(items >= 0)
     if len(whose) < 2 or not len(what):
@@ -74,8 +76,9 @@ def same_people(one: Dataset, other: Dataset) -> float:
     fewest = min(left.nnz, right.nnz)
     if not fewest:
         return 0.0
-    wrong = left[np.roll(np.arange(len(whose)), 1)]
-    return float(left.multiply(right).sum() - wrong.multiply(right).sum()) / fewest
+    rows = np.arange(len(whose))
+    wrong = max(left[np.roll(rows, by)].multiply(right).sum() for by in range(1, min(WRONG, len(whose) - 1) + 1))
+    return float(left.multiply(right).sum() - wrong) / fewest
 
 
 # ---- inside ------------------------------------------------------------------------------------------

@@ -32,6 +32,14 @@ def shop(name: str, seed: int, n_users: int = 40, prefix: str = "") -> Dataset:
     return replace(data, item_table=pd.DataFrame({"genre": rng.choice(["crime", "love", "war"], 30)}))
 
 
+def by_number(seed: int) -> Dataset:
+    """Every third user has the same taste."""
+    rng = np.random.default_rng(seed)
+    item = np.concatenate([10 * (n % 3) + rng.choice(10, 4, replace=False) for n in range(60)])
+    ids = IdMap([str(n) for n in range(60)]), IdMap([str(n) for n in range(30)])
+    return Dataset(*ids, np.repeat(np.arange(60), 4).astype(np.int32), item.astype(np.int32), np.ones(240, np.float32))
+
+
 def spec_of(workspace: Workspace, dataset: str, **more: Any) -> TrainSpec:
     params = SMALL | ({"start_from": f"run:{more.pop('start')}"} if "start" in more else {})
     given = {"split": "cold_users", "split_params": {"users_share": 0.2}, "model": "fomaml", "params": params, "ks": (5,)}
@@ -93,6 +101,8 @@ def test_the_same_people_in_another_dataset_are_recognised(filled: Any) -> None:
     assert same_people(whole, again) > 0.5
     assert abs(same_people(whole, shop("B", 1))) < 0.1  # ids alike by accident, 40 % of the items of each
     assert same_people(whole, shop("C", 0, prefix="item ")) == 0.0
+    assert abs(same_people(by_number(2), by_number(3))) < 0.1  # numbered by taste in both shops: alike, and yet other people
+    assert same_people(by_number(2), by_number(2)) > 0.5
     entry = workspace.add_dataset(again, "A read otherwise")
     with pytest.raises(Unsupported, match="where the same users have the same items"):
         train_in_workspace(workspace, spec_of(workspace, entry.name, start=runs["A"]), RunContext(threads=1))
