@@ -74,9 +74,9 @@ def _from_list(dataset_id: str, data: Any) -> dict[str, Any] | None:
     ids = found.ids
     if found.unknown:
         keep = st.toggle(
-            "Give unknown users the most popular items",
+            "Give unknown users a list too",
             key="export-unknown",
-            help="Off: users that are not in the dataset get no list. On: nothing is known of them, so they get what is most popular.",
+            help="Off: users that are not in the dataset get no list. On: what is most popular, or what the model expects of anybody.",
         )
         ids = found.ids if keep else found.known
     if not ids:

@@ -48,8 +48,11 @@ def recommend(
     json: bool = JSON_OPTION,
 ) -> None:
     """Write top-k lists of a saved run."""
+    from dataclasses import replace
+
     import numpy as np
 
+    from ..evaluation.questions import plain_like
     from .read import read_histories, read_user_ids
     from .train_command import write_csv
 
@@ -66,10 +69,13 @@ def recommend(
     notes: list[str] = []
     if histories:
         names, rows, n_lost = read_histories(histories, train.items)
+        if (rows.values == 1).all() and (like := plain_like(model)) != 1:
+            rows = replace(rows, values=np.full_like(rows.values, like))
+            notes.append(f"The histories have no ratings: everything in them counts as liked, as a rating of {like:g}.")
         top = model.recommend_for_history(rows, k, exclude_seen=not include_seen)
         n_unknown = int((rows.lengths == 0).sum())
         notes += [f"{n_lost:,} rows name items the model has never met; they are left aside."] if n_lost else []
-        notes += [f"{n_unknown:,} users have no known item: they get the most popular items."] if n_unknown else []
+        notes += [f"{n_unknown:,} users have no known item: they get {model.given_to_strangers}."] if n_unknown else []
     else:
         from ..store.audience import audience
 
@@ -77,7 +83,9 @@ def recommend(
         names = who.names
         top = model.recommend(who.codes, k, exclude_seen=not include_seen)
         n_unknown = int((np.diff(train.matrix("seen").indptr)[who.codes] == 0)[who.codes >= 0].sum()) + who.n_unknown
-        notes += [f"{n_unknown:,} of {len(who):,} users are not known to the model: they get the most popular items."] if n_unknown else []
+        notes += (
+            [f"{n_unknown:,} of {len(who):,} users are not known to the model: they get {model.given_to_strangers}."] if n_unknown else []
+        )
         notes += [f"{who.n_repeated:,} user ids were given more than once and are used once."] if who.n_repeated else []
     part = target.with_name(f".{target.name}.part")
     n_rows = write_csv(top, names, train.items, part)

@@ -237,7 +237,7 @@ class ListWriter:
         self.n_unknown = 0 if first.split.test.cold else int((~served).sum())
         if self.n_unknown:
             self.notes.append(
-                f"{self.n_unknown:,} of {self.n_users:,} test users have no training history: they get the most popular items."
+                f"{self.n_unknown:,} of {self.n_users:,} test users have no training history: they get {first.model.given_to_strangers}."
             )
         self.n_rows = write_csv(top, ids, first.split.train.items, folder / "recommendations.csv")
 

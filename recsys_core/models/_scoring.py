@@ -24,6 +24,11 @@ class Scoring:
     _history_scores: Any
     _table_scores: Any
 
+    @property
+    def given_to_strangers(self) -> str:
+        """What somebody gets of whom nothing is known, in words that go on from "they get"."""
+        return "what it expects of anybody" if self.has_prior else "the most popular items"
+
     def _history_sizes(self) -> np.ndarray:
         return np.diff(self.fitted.matrix("seen").indptr)
 

@@ -122,7 +122,7 @@ def plan_export(run: RunEntry, request: ExportRequest, *, model: Recommender | N
         allowed, said = _only_new(model.fitted, data, allowed)
         notes.append(said)
     if who.n_unknown:
-        notes.append(f"{who.n_unknown:,} of {len(who):,} users are not in the data: they get the most popular items.")
+        notes.append(f"{who.n_unknown:,} of {len(who):,} users are not in the data: they get {model.given_to_strangers}.")
     if who.n_repeated:
         notes.append(f"{who.n_repeated:,} user ids were given more than once and are used once.")
     shaping = None if request.rerank is None else Shaping.make(request.rerank, with_table(model.fitted, data), request.k)
