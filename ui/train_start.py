@@ -18,7 +18,7 @@ from .train_features import columns_of_items
 RUN = "run:"
 HELP = (
     "A model that adapts, trained on another dataset whose item columns have the same names: what they mean for tastes is taken over, "
-    "ids are not. It pays where this dataset has few users."
+    "ids are not. It can pay where this dataset has few users and its columns say much of what is liked."
 )
 
 
