@@ -53,6 +53,10 @@ def draw(workspace: Any, dataset_entry: Any) -> None:
         st.caption(
             f"NDCG@{result['k']} after so many clicks, of {result['n_users']:,} new users, with the newest comparison of these results."
         )
+        st.caption(
+            ":material/info: With few users the pass to stop at is chosen by a handful of them, so a gain or a loss can be the luck of one "
+            "training. To be sure, train both with the early stopping off (patience 0) or with several seeds."
+        )
         st.download_button(
             "Download CSV", rows.to_csv(index=False).encode(), f"other-data-{entry.id[:8]}.csv", "text/csv", icon=":material/download:"
         )
