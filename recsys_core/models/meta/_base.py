@@ -125,7 +125,7 @@ class MetaRecommender(DeepRecommender):
         self.texts = None
         self.resolved, said = taken_settings(self.resolved, source)
         self.inputs, notes = taken_inputs(source, data, counts, ctx)
-        self.notes += [f"It starts from a {source.label} of {source.fitted.name or 'another dataset'}.", *notes, *said]
+        self.notes += [f"It starts from {source.label}, trained on {source.fitted.name or 'another dataset'}.", *notes, *said]
         if self.resolved.as_it_is:
             with seeded(ctx.seed_for("weights")):
                 self.network = self._build(data.n_users, data.n_items).to(find_device(ctx.device)).cpu()
