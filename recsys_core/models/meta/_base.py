@@ -61,8 +61,8 @@ class MetaRecommender(DeepRecommender):
 
     # ---- what a learner writes -------------------------------------------------------------------
     @abstractmethod
-    def _lesson(self, losses: TaskLosses, tasks: Task) -> tuple[Tensor, Tensor]:
-        """(loss whose gradient trains the start, support losses after adaptation (T,)) of the tasks of one step."""
+    def _lesson(self, losses: TaskLosses, tasks: Task) -> Tensor:
+        """The loss of the tasks of one step; its gradient trains the start and what all users share."""
 
     # ---- describing ------------------------------------------------------------------------------
     @classmethod

@@ -81,14 +81,9 @@ class TaskLosses:
         held.world, held.trust = World(*(part.detach() for part in self.world)), self.trust.detach()
         return held
 
-    def queries(self, adapted: Weights, tasks: Task) -> tuple[Tensor, Tensor]:
-        """(mean query loss, support losses (T,)) at weights (T, …) that are given: what all users share learns from the first."""
-
-        def both(weights: Weights, task: Task) -> tuple[Tensor, Tensor]:
-            return self.query(weights, task), self.support(weights, task)
-
-        query, support = vmap(both, randomness="different")(adapted, tasks)
-        return query.mean(), support
+    def queries(self, adapted: Weights, tasks: Task) -> Tensor:
+        """Mean query loss at weights (T, …) that are given: what all users share learns from it."""
+        return vmap(self.query, randomness="different")(adapted, tasks).mean()
 
     def rates(self) -> Rates:
         """The sizes of the steps: one number, or one for each weight that adapts."""

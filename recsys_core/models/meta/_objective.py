@@ -18,7 +18,7 @@ from ._losses import TaskLosses
 from ._network import MetaNet, Task, World
 from ._tasks import Tasks
 
-Lesson = Callable[[TaskLosses, Task], tuple[Tensor, Tensor]]
+Lesson = Callable[[TaskLosses, Task], Tensor]
 
 
 class Objective:
@@ -53,7 +53,7 @@ class Objective:
         told = torch.where(torch.rand(len(users), device=self.device) < self.params.user_dropout, -1, users)
         tasks = self.tasks.tasks(drawn, torch.searchsorted(codes, drawn.items), len(codes), self.network.users(told))
         losses = TaskLosses(self.network, world, self.params)
-        loss, _ = self.lesson(losses, tasks)
+        loss = self.lesson(losses, tasks)
         if self.params.few_weight:
             loss = loss + self.params.few_weight * losses.before(tasks)
         return loss if self.item_lesson is None else loss + self.item_lesson(step)

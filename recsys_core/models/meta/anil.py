@@ -28,10 +28,10 @@ class ANIL(MetaRecommender):
     source = Source("Raghu, Raghu, Bengio, Vinyals: Rapid Learning or Feature Reuse? (2020)", "https://arxiv.org/abs/1909.09157")
     adapted = ("outside", "straight", "taste")
 
-    def _lesson(self, losses: TaskLosses, tasks: Task) -> tuple[Tensor, Tensor]:
+    def _lesson(self, losses: TaskLosses, tasks: Task) -> Tensor:
         from ...nn.meta.outer import post_adaptation
 
-        query, support = post_adaptation(
+        query, _ = post_adaptation(
             losses.support, losses.query, losses.start, tasks, steps=self.resolved.inner_steps, rates=losses.rates(), second_order=True
         )
-        return query.mean(), support
+        return query.mean()

@@ -29,10 +29,10 @@ class FOMAML(MetaRecommender):
         "Finn, Abbeel, Levine: Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks (2017)", "https://arxiv.org/abs/1703.03400"
     )
 
-    def _lesson(self, losses: TaskLosses, tasks: Task) -> tuple[Tensor, Tensor]:
+    def _lesson(self, losses: TaskLosses, tasks: Task) -> Tensor:
         from ...nn.meta.outer import post_adaptation
 
-        query, support = post_adaptation(
+        query, _ = post_adaptation(
             losses.support, losses.query, losses.start, tasks, steps=self.resolved.inner_steps, rates=losses.rates(), second_order=False
         )
-        return query.mean(), support
+        return query.mean()

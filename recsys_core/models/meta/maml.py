@@ -31,11 +31,11 @@ class MAML(MetaRecommender):
         "Finn, Abbeel, Levine: Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks (2017)", "https://arxiv.org/abs/1703.03400"
     )
 
-    def _lesson(self, losses: TaskLosses, tasks: Task) -> tuple[Tensor, Tensor]:
+    def _lesson(self, losses: TaskLosses, tasks: Task) -> Tensor:
         from ...nn.meta.outer import post_adaptation
 
         steps = self.resolved.inner_steps
-        query, support = post_adaptation(
+        query, _ = post_adaptation(
             losses.support,
             losses.query,
             losses.start,
@@ -44,4 +44,4 @@ class MAML(MetaRecommender):
             rates=losses.rates(),
             second_order=True,
         )
-        return query.mean(), support
+        return query.mean()

@@ -56,14 +56,14 @@ class ProximalMeta(MetaRecommender):
     )
     Params = ProximalParams
 
-    def _lesson(self, losses: TaskLosses, tasks: Task) -> tuple[Tensor, Tensor]:
+    def _lesson(self, losses: TaskLosses, tasks: Task) -> Tensor:
         from ...nn.meta.outer import adapted_weights, implicit, towards
 
         p = self.resolved
         how = {"steps": p.inner_steps, "rates": losses.rates(), "anchor": p.anchor}
         if p.gradient == "implicit":
-            query, support = implicit(losses.support, losses.query, losses.start, tasks, cg_steps=p.solver_steps, **how)
-            return query.mean(), support
+            query, _ = implicit(losses.support, losses.query, losses.start, tasks, cg_steps=p.solver_steps, **how)
+            return query.mean()
         held = losses.held()
-        query, support = losses.queries(adapted_weights(held.support, losses.start, tasks, **how), tasks)
-        return query + towards(losses.start, adapted_weights(held.whole, losses.start, tasks, **how), p.anchor), support
+        query = losses.queries(adapted_weights(held.support, losses.start, tasks, **how), tasks)
+        return query + towards(losses.start, adapted_weights(held.whole, losses.start, tasks, **how), p.anchor)

@@ -28,11 +28,10 @@ class Reptile(MetaRecommender):
     summary = "Simple and light in memory: moves the start towards where adaptation to each user ends."
     source = Source("Nichol, Achiam, Schulman: On First-Order Meta-Learning Algorithms (2018)", "https://arxiv.org/abs/1803.02999")
 
-    def _lesson(self, losses: TaskLosses, tasks: Task) -> tuple[Tensor, Tensor]:
+    def _lesson(self, losses: TaskLosses, tasks: Task) -> Tensor:
         from ...nn.meta.outer import adapted_weights, towards
 
         held, how = losses.held(), {"steps": self.resolved.inner_steps, "rates": losses.rates()}
         shown = adapted_weights(held.support, losses.start, tasks, **how)
         found = adapted_weights(held.query, shown, tasks, **how, each=True)
-        query, support = losses.queries(shown, tasks)
-        return query + towards(losses.start, found), support
+        return losses.queries(shown, tasks) + towards(losses.start, found)
