@@ -19,12 +19,12 @@ class FOMAML(MetaRecommender):
 
     Source: Finn, Abbeel, Levine 2017, https://arxiv.org/abs/1703.03400, section 5.2; Nichol et al. 2018, https://arxiv.org/abs/1803.02999.
     Differs: as `maml`. The share of trust in the items shown stays as it begins, since no slope reaches it.
-    Cost: about half of `maml`.
+    Cost: a step some three quarters of `maml`'s.
     """
 
     key = "fomaml"
     label = "First-order MAML"
-    summary = "As MAML in about half the time: ignores how the steps themselves bend, which seldom matters with few of them."
+    summary = "As MAML in somewhat less time: ignores how the steps themselves bend, which matters little with few of them."
     source = Source(
         "Finn, Abbeel, Levine: Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks (2017)", "https://arxiv.org/abs/1703.03400"
     )
