@@ -20,12 +20,13 @@ from ..data.topk import TopK, top_k
 from ..errors import ParamError, Unsupported
 from ..params import Params
 from ._card import Card, Cost, Explanation, Need, Source, block_bytes
-from ._masking import allowed_mask, masked, rows_or_empty, top_k_fair
+from ._masking import allowed_mask, check_k, masked, rows_or_empty, top_k_fair
+from ._portable import Packing
 from ._reading import Reading
 from ._scoring import Scoring
 
 
-class Recommender(Reading, Scoring, ABC):
+class Recommender(Reading, Scoring, Packing, ABC):
     """One model. Class attributes describe it; an instance holds params, then what was learnt.
 
     `params` is what was asked, `resolved` what "auto" became (after fit). `train` is the training set.
@@ -69,6 +70,7 @@ class Recommender(Reading, Scoring, ABC):
             has_similar=cls._similar is not Recommender._similar,
             is_fused=cls.family == "Fused",
             adapts=cls.adapts,
+            can_bundle=cls.can_bundle(),
         )
 
     @classmethod
@@ -93,7 +95,7 @@ class Recommender(Reading, Scoring, ABC):
         return Cost(24 * stats.n_interactions + block_bytes(stats), 0.1 + 1e-7 * stats.n_interactions)
 
     def wants_validation(self) -> bool:
-        """Whether this instance, with these params, makes use of `validation` in `fit`."""
+        """Whether this instance makes use of `validation` in `fit`."""
         return self.uses_validation
 
     def predicts_ratings(self) -> bool:
@@ -150,7 +152,7 @@ class Recommender(Reading, Scoring, ABC):
         """
         train = self.fitted
         users = np.asarray(users, dtype=np.int64).reshape(-1)
-        _check_k(k)
+        check_k(k)
         if len(users) and (users.max() >= train.n_users or users.min() < -1):
             raise Unsupported(f"User codes must be from 0 to {train.n_users - 1} (or -1 for unknown); got {users.min()} to {users.max()}.")
         allowed = allowed_mask(candidates, train.n_items)
@@ -184,7 +186,7 @@ class Recommender(Reading, Scoring, ABC):
         popular items. users: codes whose rows of the user table may be read too, by models that read tables (-1: none).
         `users` of the result are row numbers."""
         train = self.fitted
-        _check_k(k)
+        check_k(k)
         if len(histories.items) and (histories.items.max() >= train.n_items or histories.items.min() < 0):
             raise Unsupported(f"History items must be codes from 0 to {train.n_items - 1}.")
         allowed = allowed_mask(candidates, train.n_items)
@@ -225,7 +227,7 @@ class Recommender(Reading, Scoring, ABC):
     def similar_items(self, items: np.ndarray, k: int) -> TopK:
         """The k items most similar to each item, itself left out. `users` of the result are the items."""
         self._capable(self._similar, Recommender._similar, "find similar items")
-        _check_k(k)
+        check_k(k)
         items = np.asarray(items, dtype=np.int32).reshape(-1)
         if len(items) and (items.min() < 0 or items.max() >= self.fitted.n_items):
             raise Unsupported(f"Items must be codes from 0 to {self.fitted.n_items - 1}; got {items.min()} to {items.max()}.")
@@ -293,8 +295,3 @@ class Recommender(Reading, Scoring, ABC):
     def _capable(self, method: Any, default: Any, verb: str) -> None:
         if getattr(method, "__func__", method) is default:
             raise Unsupported(f"{self.label} cannot {verb}.", "Choose a model that can.")
-
-
-def _check_k(k: int) -> None:
-    if not 1 <= int(k) <= 10_000:
-        raise ParamError(f"k must be a whole number from 1 to 10000; got {k}.")

@@ -71,6 +71,7 @@ class Card:
     has_similar: bool
     is_fused: bool
     adapts: bool = False  # learns from a few items of a new user by steps of its own
+    can_bundle: bool = False  # can become a file that answers without the libraries that trained it
 
     def missing(self, stats: DatasetStats) -> list[str]:
         """Reasons why it cannot run on this data; empty when it can."""

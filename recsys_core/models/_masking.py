@@ -6,7 +6,13 @@ import numpy as np
 from scipy import sparse
 
 from ..data.topk import top_k
-from ..errors import Unsupported
+from ..errors import ParamError, Unsupported
+
+
+def check_k(k: int) -> None:
+    """The rule for the length of lists."""
+    if not 1 <= int(k) <= 10_000:
+        raise ParamError(f"k must be a whole number from 1 to 10000; got {k}.")
 
 
 def rows_or_empty(matrix: sparse.csr_matrix, users: np.ndarray) -> sparse.csr_matrix:

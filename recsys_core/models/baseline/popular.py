@@ -13,6 +13,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...errors import Unsupported
 from .._base import Cost, Recommender
+from .._portable import Portable
 
 SECONDS_PER_DAY = 86_400
 
@@ -65,6 +66,9 @@ class Popular(Recommender):
 
     def cost(self, stats: DatasetStats) -> Cost:
         return Cost(32 * stats.n_interactions + 8 * stats.n_items, 0.05 + 1e-7 * stats.n_interactions, "one pass over the data")
+
+    def _portable(self) -> Portable:
+        return Portable("constant", {"scores": self._item_scores[None, :]})
 
     def _state(self) -> dict[str, Any]:
         return {"item_scores": self._item_scores}

@@ -14,6 +14,7 @@ from ...data.holdout import Holdout
 from ...errors import JobFailed
 from .._base import Cost
 from .._card import block_bytes
+from .._portable import Portable
 from . import _params as shared
 from ._item_to_item import ItemToItem
 from ._neighbours import gram, positives
@@ -130,6 +131,11 @@ class ClosedForm(ItemToItem):
         places = np.full(self.fitted.n_items, -1, np.int64)
         places[self._modelled] = np.arange(len(self._modelled))
         return places
+
+    def _portable(self) -> Portable:
+        modelled = {} if self._modelled is None else {"modelled": self._modelled}
+        settings = {"threshold": self.fitted.threshold, "values": self.resolved.values}
+        return Portable("item_weights", {"weights": self._weights} | modelled, settings)
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | ({} if self._modelled is None else {"modelled": self._modelled})

@@ -11,6 +11,7 @@ from ...data.dataset import DatasetStats
 from ...data.histories import Histories
 from .._base import Cost, Explanation, Recommender
 from .._card import block_bytes
+from .._portable import Portable
 from ._neighbours import fill_by_popularity, folded, pairs_within, product_bytes
 
 
@@ -51,6 +52,10 @@ class ItemToItem(Recommender):
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         entries, column = self._history_matrix(history), self._column(item)
         return Explanation.of_history(entries.indices, entries.data * column[entries.indices], k, self.reason)
+
+    def _portable(self) -> Portable:
+        settings = {"threshold": self.fitted.threshold, "values": self.resolved.values, "filled": True}
+        return Portable("item_weights", {"weights": self._weights}, settings)
 
     def _state(self) -> dict[str, Any]:
         return {"weights": self._weights}

@@ -1,0 +1,30 @@
+"""Networks of a bundle: ONNX graphs on one thread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import Unsupported
+
+MISSING = "This bundle holds a network, which needs onnxruntime."
+
+
+class OnnxNetwork:
+    """Runs one graph. A call takes the inputs by name and gives the outputs in order."""
+
+    def __init__(self, graph: bytes) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise Unsupported(MISSING, "Install it: pip install onnxruntime.") from error
+        options = onnxruntime.SessionOptions()
+        # One user at a time on one thread: a second one costs more than it brings, and idle ones must not spin.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False  # an arena keeps the largest block it ever needed
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self.inputs = [node.name for node in self._session.get_inputs()]
+
+    def __call__(self, **inputs: np.ndarray) -> list[np.ndarray]:
+        return self._session.run(None, inputs)

@@ -1,0 +1,43 @@
+"""What a click, a like or a dislike means to a model: `evaluation.questions` for one user, without scipy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .history import History
+
+
+@dataclass(frozen=True)
+class Scale:
+    """has_ratings: values are ratings. threshold: from this value on one counts as liked. like, dislike: the usual values of both.
+    model_threshold: by which the model parts what it is told (None: it takes all for liked). predicts_ratings: it is told everything."""
+
+    has_ratings: bool
+    like: float
+    dislike: float
+    threshold: float | None
+    model_threshold: float | None
+    predicts_ratings: bool
+
+    @property
+    def plain_like(self) -> float:
+        """The value of an item of which no more is known than that it was chosen."""
+        return self.like if self.predicts_ratings else 1.0
+
+    def liked(self, values: np.ndarray) -> np.ndarray:
+        """bool, the shape of values."""
+        values = np.asarray(values, dtype=np.float64)
+        enough = np.ones(values.shape, bool) if self.threshold is None else values >= self.threshold
+        return enough if self.has_ratings else (values > 0) & enough
+
+    def told(self, history: History) -> History:
+        """What of it the model is shown: all where it predicts ratings; else what was liked, and dislikes only where the model parts
+        them itself and there is something liked beside them."""
+        if not len(history) or (self.has_ratings and self.predicts_ratings):
+            return history
+        liked = self.liked(history.values)
+        if self.has_ratings and self.model_threshold is not None and liked.any():
+            return history
+        return history if liked.all() else history.take(liked)
