@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
     "reranker": (("recsys_core.rerank",), "recsys_core.rerank._base:Reranker"),
     "derived": (("recsys_core.data.features.derived",), "recsys_core.data.features.derived._base:Derived"),
     "text_encoder": (("recsys_core.data.text",), "recsys_core.data.text._base:TextEncoder"),
-    "job": (("recsys_core.jobs.handlers",), "recsys_core.jobs.handlers._base:Handler"),
+    "job": (("recsys_core.jobs.handlers", "recsys_core.serving.handlers"), "recsys_core.jobs.handlers._base:Handler"),
     "form": (("recsys_core.portable.forms",), "recsys_core.portable.forms._base:Form"),
 }
 RENAMED = {("model", "weighted_fusion"): "weighted"}  # keys of earlier versions, still found in saved workspaces
