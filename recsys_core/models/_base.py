@@ -24,9 +24,10 @@ from ._masking import allowed_mask, check_k, masked, rows_or_empty, top_k_fair
 from ._portable import Packing
 from ._reading import Reading
 from ._scoring import Scoring
+from ._updating import Updating
 
 
-class Recommender(Reading, Scoring, Packing, ABC):
+class Recommender(Reading, Scoring, Packing, Updating, ABC):
     """One model. Class attributes describe it; an instance holds params, then what was learnt.
 
     `params` is what was asked, `resolved` what "auto" became (after fit). `train` is the training set.

@@ -38,6 +38,7 @@ class Popular(Recommender):
     """
 
     key = "popular"
+    takes_new_items = True
     label = "Most popular"
     family = "Baseline"
     summary = "The yardstick: what everybody uses. A model that does not beat it has learnt nothing personal."
@@ -57,6 +58,9 @@ class Popular(Recommender):
         time, item = data.time[data.relevant], data.item[data.relevant]
         age_days = (time.max() - time) / SECONDS_PER_DAY
         self._item_scores = np.bincount(item, weights=0.5 ** (age_days / half_life), minlength=data.n_items).astype(np.float32)
+
+    def _update(self, before: Dataset, ctx: RunContext) -> None:
+        self._fit(self.fitted, ctx, None)
 
     def _scores(self, users: np.ndarray) -> np.ndarray:
         return np.tile(self._item_scores, (len(users), 1))

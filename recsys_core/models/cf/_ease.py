@@ -99,6 +99,11 @@ class ClosedForm(ItemToItem):
         np.multiply(square, scale[None, :], out=self._weights, casting="unsafe")
         self._weights[diagonal, diagonal] = 0
 
+    def _update(self, before: Dataset, ctx: RunContext) -> None:
+        from ._ease_update import updated_weights
+
+        self._weights = updated_weights(self, before, ctx)
+
     def _add_to(self, square: np.ndarray, data: Dataset, ctx: RunContext) -> None:
         """Add what else is known of the modelled items (`self._modelled`, None: all) to their Gram matrix, in place."""
 

@@ -18,6 +18,7 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.topk import top_k
 from .._base import Recommender
+from .._updating import changed_users, grown
 from .._vectors import cosines
 
 BLOCK_BYTES = 4 * 2**20  # a block of scores: small enough to stay in the cache between its passes
@@ -76,6 +77,18 @@ class FactorModel(Recommender):
             if len(users):
                 out[users] = self._fold_in(data.histories(users))
         return out
+
+    def _update(self, before: Dataset, ctx: RunContext) -> None:
+        """The vectors of users who did something since, from their histories; items stay where they are."""
+        self._take_in_users(changed_users(before, self.fitted))
+
+    def _take_in_users(self, users: np.ndarray) -> None:
+        """Solve the vectors of these users again, in a copy."""
+        factors = grown(self.user_factors, self.fitted.n_users)
+        for some in np.array_split(users, max(1, len(users) // 4096)):
+            if len(some):
+                factors[some] = self.user_vectors(self.fitted.histories(some))
+        self.user_factors = factors
 
     def _scores(self, users: np.ndarray) -> np.ndarray:
         return self._queries(self.user_factors[users]) @ self._catalogue.T

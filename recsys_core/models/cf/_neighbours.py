@@ -97,12 +97,14 @@ def nearest(left: sparse.csr_matrix, right: sparse.csr_matrix, k: int, adjust: A
     return sparse.csr_matrix(sparse.vstack(parts, format="csr")) if parts else sparse.csr_matrix((0, right.shape[1]), dtype=np.float32)
 
 
-def item_neighbours(items: sparse.csr_matrix, k: int, lean: float, shrinkage: float, ctx: RunContext) -> sparse.csr_matrix:
+def item_neighbours(
+    items: sparse.csr_matrix, k: int, lean: float, shrinkage: float, ctx: RunContext, scored: np.ndarray | None = None
+) -> sparse.csr_matrix:
     """csr float32 (I, I): row = item of the history, column = item scored, which keeps its k nearest.
 
     items: csr (I, U), weighted. Similarity = dot / (|scored|^(2 lean) * |history|^(2 - 2 lean) + shrinkage):
     lean 0.5 is the cosine, below it popular items gain. Weights are scaled to a mean square of 1 first,
-    so that a shrinkage means the same (shared users) under every weighting.
+    so that a shrinkage means the same (shared users) under every weighting. scored: only these n items, and as rows: csr (n, I).
     """
     items = unit_scaled(items)
     norms = row_norms(items)
@@ -111,7 +113,9 @@ def item_neighbours(items: sparse.csr_matrix, k: int, lean: float, shrinkage: fl
     def similarity(scored: np.ndarray, source: np.ndarray, dot: np.ndarray) -> np.ndarray:
         return np.where(scored == source, 0, dot / (of_scored[scored] * of_source[source] + shrinkage))
 
-    return nearest(items, items.T.tocsr(), k, similarity, ctx).T.tocsr()
+    if scored is None:
+        return nearest(items, items.T.tocsr(), k, similarity, ctx).T.tocsr()
+    return nearest(items[scored], items.T.tocsr(), k, lambda row, source, dot: similarity(scored[row], source, dot), ctx)
 
 
 def unit_scaled(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -12,6 +12,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Explanation, Source
+from .._updating import changed_items, changed_users, grown
 from . import _params as shared
 from ._factors import FactorModel, auto_factors, factor_bytes, mean_weight, noise_level, raw_weights, single_threaded_blas
 from ._fold_in import positives, weighted_ridge
@@ -30,6 +31,7 @@ class ALS(FactorModel):
     """
 
     key = "als"
+    takes_new_items = True
     label = "ALS"
     summary = "A fast, dependable all-rounder for clicks, plays and purchases, and one of the few that scales to millions of users."
     source = Source(
@@ -114,6 +116,23 @@ class ALS(FactorModel):
         known = positives(histories, self.fitted)
         extra = self._extra_confidence
         return weighted_ridge(self.item_factors, self._gram, known, extra, lambda values, _: 1 + extra(values), ctx)
+
+    def _update(self, before: Dataset, ctx: RunContext) -> None:
+        """Half an iteration of the fit where something changed: users, then the items they touched with all users fixed, then users.
+
+        Shapes: as in training, grown by the new users and items. Cost: (entries of what changed) × F² and two Gram matrices.
+        """
+        data, users, items = self.fitted, changed_users(before, self.fitted), changed_items(before, self.fitted)
+        self._learned(self.user_factors, grown(self.item_factors, data.n_items))
+        self._take_in_users(users)
+        by_item = data.matrix("count").T.tocsr()[items]
+        wide = self.user_factors.astype(np.float64)
+        gram = wide.T @ wide + self.resolved.regularization * np.eye(wide.shape[1])
+        extra = self._extra_confidence
+        factors = self.item_factors.copy()
+        factors[items] = weighted_ridge(self.user_factors, gram, by_item, extra, lambda values, _: 1 + extra(values), ctx)
+        self._learned(self.user_factors, factors)
+        self._take_in_users(users)
 
     def _fold_in(self, histories: Histories) -> np.ndarray:
         """Eq. 4: x = (YᵀY + Yᵀ(C - 1)Y + λ)⁻¹ Yᵀ C p."""

@@ -18,6 +18,7 @@ class Ease(ClosedForm):
     """
 
     key = "ease"
+    takes_new_items = True
     label = "EASE"
     family = "Linear"
     summary = "Strong first choice up to some 20,000 items: one setting, no training loop, the same answer every time."

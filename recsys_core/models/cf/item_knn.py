@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from scipy import sparse
 
 from ... import params as p
 from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
 from ...data.holdout import Holdout
 from .._base import Source
+from .._updating import changed_users
 from . import _params as shared
 from ._item_to_item import ItemToItem, linked
 from ._neighbours import auto_neighbours, inverse_frequency, item_neighbours, positives, weigh
@@ -54,6 +56,7 @@ class ItemKnn(ItemToItem):
     """
 
     key = "item_knn"
+    takes_new_items = True
     label = "Item neighbours"
     family = "Neighbourhood"
     summary = "Fast, easy to explain, and hard to beat on dense data; a good partner in a fusion."
@@ -68,13 +71,35 @@ class ItemKnn(ItemToItem):
         return {"neighbours": auto_neighbours(stats.n_items)}
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
+        self._weights = self._count(data, ctx)
+
+    def _update(self, before: Dataset, ctx: RunContext) -> None:
+        """Counts again for the items that users who did something since have in their histories; the others keep their neighbours.
+
+        Differs from counting all again: items that share no user with what came since keep their links as they were counted, and the
+        scale of the shrinkage and BM25's mean popularity moved a little."""
+        data = self.fitted
+        users = changed_users(before, data)
+        touched = np.unique(data.matrix("binary")[users].indices)
+        if not len(touched):
+            return
+        fresh = self._count(data, ctx, touched)
+        kept = np.setdiff1d(np.arange(self._weights.shape[1]), touched)
+        old = sparse.csr_matrix(self._weights[:, kept].T, shape=(len(kept), self._weights.shape[0]))
+        old.resize(len(kept), data.n_items)
+        order = np.argsort(np.concatenate([touched, kept, np.setdiff1d(np.arange(self._weights.shape[1], data.n_items), touched)]))
+        missing = sparse.csr_matrix((data.n_items - len(touched) - len(kept), data.n_items), dtype=np.float32)
+        self._weights = sparse.csr_matrix(sparse.vstack([fresh, old, missing], format="csr")[order].T.tocsr())
+
+    def _count(self, data: Dataset, ctx: RunContext, scored: np.ndarray | None = None) -> sparse.csr_matrix:
+        """csr (I, I) the weights; for some scored items (n,) alone: (n, I), a row a scored item."""
         params = self.resolved
         items = positives(data, params.values).T.tocsr()
         mean_length = items.sum() / max(1, items.shape[0])
         scheme = {"user_idf": "idf"}.get(params.weighting, params.weighting)
         items = weigh(items, scheme, inverse_frequency(items), mean_length, params.k1, params.b)
         lean = params.alpha if params.similarity == "asymmetric" else 0.5
-        self._weights = item_neighbours(items, params.neighbours, lean, params.shrinkage, ctx)
+        return item_neighbours(items, params.neighbours, lean, params.shrinkage, ctx, scored)
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """What speaks for each item: those are the links that were kept for it."""

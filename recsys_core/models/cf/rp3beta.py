@@ -53,6 +53,7 @@ class Rp3beta(ItemToItem):
     """
 
     key = "rp3beta"
+    takes_new_items = True
     label = "RP3beta graph walk"
     family = "Graph"
     summary = "Among the best and cheapest on sparse data; the popularity discount reaches further into the catalogue."
@@ -65,6 +66,9 @@ class Rp3beta(ItemToItem):
     @classmethod
     def auto_params(cls, params: Rp3betaParams, stats: DatasetStats) -> dict[str, Any]:
         return {"neighbours": 2 * auto_neighbours(stats.n_items)}
+
+    def _update(self, before: Dataset, ctx: RunContext) -> None:
+        self._fit(self.fitted, ctx, None)  # nothing is learnt here, only counted
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         params = self.resolved

@@ -82,6 +82,7 @@ class SeqItemKnn(ItemToItem):
     """
 
     key = "seq_item_knn"
+    takes_new_items = True
     label = "Item neighbours in order"
     family = "Neighbourhood"
     summary = "For 'what next' in listening, reading or shopping histories, where the last few items say most."
@@ -110,6 +111,9 @@ class SeqItemKnn(ItemToItem):
             0.2 + 2e-8 * pairs + 1e-7 * min(pairs, stats.n_items**2) + 1e-7 * steps,
             "pairs of items within one history and within the window",
         )
+
+    def _update(self, before: Dataset, ctx: RunContext) -> None:
+        self._fit(self.fitted, ctx, None)  # nothing is learnt here, only counted
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         params = self.resolved

@@ -68,6 +68,7 @@ class UserKnn(Recommender):
     """
 
     key = "user_knn"
+    takes_new_items = True
     label = "User neighbours"
     family = "Neighbourhood"
     summary = "Good where users are fewer than items or items change quickly; a new user needs no retraining."
@@ -88,6 +89,9 @@ class UserKnn(Recommender):
             0.1 + 2e-8 * pairs + 1e-7 * min(pairs, stats.n_users**2),
             "pairs of users of one item, when all lists are made",
         )
+
+    def _update(self, before: Dataset, ctx: RunContext) -> None:
+        self._fit(self.fitted, ctx, None)  # nothing is learnt here, only counted
 
     def _fit(self, data: Dataset, ctx: RunContext, validation: Holdout | None) -> None:
         params = self.resolved

@@ -12,6 +12,7 @@ from ...data.dataset import Dataset, DatasetStats
 from ...params import param
 from .._base import Cost, Need, Source
 from .._features import SideFeatures
+from .._updating import Updating
 from ..cf._ease import ClosedForm, ClosedFormParams
 from ._content import READ, UNREAD, ItemVectors, item_table
 
@@ -64,6 +65,8 @@ class FeatureEase(ClosedForm):
     def cost(self, stats: DatasetStats) -> Cost:
         plain = super().cost(stats)
         return replace(plain, memory_bytes=plain.memory_bytes + 1600 * stats.n_items, seconds=plain.seconds + 1e-5 * stats.n_items)
+
+    _update = Updating._update  # columns are part of what was inverted, and no table is saved: the weights stay, histories go on
 
     def _add_to(self, square: np.ndarray, data: Dataset, ctx: RunContext) -> None:
         params = self.resolved

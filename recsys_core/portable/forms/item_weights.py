@@ -11,9 +11,9 @@ from ._base import Form, Stored
 class ItemWeights(Form):
     """score_j = Σ over the history of entry_i · weights_ij.
 
-    settings: threshold; values: "ignore" (1 an item), "value" or "log" (of what the values add up to); filled: items without any
-    evidence follow all others, by popularity; decay, long_term: an entry counts long_term + (1 - long_term) · decay^age, and repeated
-    items add up. Matrices: weights (M, M); modelled int64 (M,), the items in it, where not all are.
+    settings: threshold; values: "ignore" (1 an item), "linear" or "log" (of what the values add up to); filled: items without any
+    evidence follow all others, by popularity; decay, long_term: an entry counts long_term + (1 - long_term) · decay^age, and
+    repeated items add up. Matrices: weights (M, M); modelled int64 (M,), the items in it, where not all are.
     """
 
     key = "item_weights"
