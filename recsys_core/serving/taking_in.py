@@ -1,0 +1,108 @@
+"""Events since training, joined to the training data: what an update and a new training read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..data.dataset import Dataset
+from ..data.ids import IdMap
+from ..evaluation.questions import AnswerScale
+
+LIKES = ("click", "view", "like", "purchase")
+EVENT_COLUMNS = ("user", "item", "event", "value", "time")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of the events. left_out: reason in words -> how many; taken + all of left_out = events."""
+
+    events: int
+    taken: int
+    left_out: dict[str, int] = field(default_factory=dict)
+    new_users: int = 0
+    new_items: int = 0
+    changed_users: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def sentence(self) -> str:
+        """For the person who asked for the update."""
+        others = "; ".join(f"{n:,} {reason}" for reason, n in self.left_out.items())
+        came = f"{self.new_users:,} new users and {self.new_items:,} new items" if self.new_items else f"{self.new_users:,} new users"
+        return f"{self.taken:,} of {self.events:,} events were taken in, from {self.changed_users:,} users ({came}). " + (
+            f"Left out: {others}." if others else "None was left out."
+        )
+
+
+def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) -> tuple[Dataset, Taken]:
+    """`data` and after it the events, on id maps that go on where those of `data` end.
+
+    events: columns user, item, event, value, time (UTC seconds, may be missing), oldest first. A plain like or dislike gets the usual
+    value of one (`AnswerScale`); skips are no interactions; where the data has no ratings, neither are dislikes. Of several ratings of
+    one pair the last counts. new_items=False leaves events on items out that `data` does not have.
+    """
+    scale, n = AnswerScale.of(data), len(events)
+    kind = events["event"].astype("str").to_numpy()
+    given = pd.to_numeric(events["value"], errors="coerce").to_numpy(dtype=np.float64) if "value" in events else np.full(n, np.nan)
+    plain = scale.like if scale.has_ratings else 1.0
+    value = np.select([np.isin(kind, LIKES), kind == "dislike", kind == "rating"], [plain, scale.dislike, given], np.nan)
+    user, item = events["user"].astype("str"), events["item"].astype("str")
+    known_item = data.items.encode(item) >= 0 if n else np.empty(0, bool)
+    reasons = np.full(n, "", dtype=object)
+    reasons[np.isnan(value)] = "ratings without a value, or events of a kind that is not known"
+    reasons[kind == "skip"] = "skips, which are no interactions"
+    if not scale.has_ratings:
+        reasons[(kind == "dislike") | ((kind == "rating") & ~scale.liked(np.nan_to_num(value)))] = (
+            "dislikes, for which this data has no value"
+        )
+    if not new_items:
+        reasons[(reasons == "") & ~known_item] = "on items the model was not trained on"
+    if scale.has_ratings:
+        keep = np.flatnonzero(reasons == "")
+        repeated = pd.DataFrame({"user": user.to_numpy()[keep], "item": item.to_numpy()[keep]}).duplicated(keep="last").to_numpy()
+        reasons[keep[repeated]] = "said again later about the same item"
+    keep = reasons == ""
+    left_out = {reason: int(count) for reason, count in pd.Series(reasons[~keep]).value_counts().items()}
+    users, items = _longer(data.users, user[keep]), _longer(data.items, item[keep])
+    codes_user, codes_item = users.encode(user[keep]), items.encode(item[keep])
+    times = None
+    if data.time is not None:
+        last = int(data.time.max(initial=0))
+        said = (
+            pd.to_numeric(events["time"], errors="coerce").to_numpy(dtype=np.float64)[keep]
+            if "time" in events
+            else np.full(keep.sum(), np.nan)
+        )
+        times = np.concatenate([data.time, np.where(np.isnan(said), last, np.nan_to_num(said)).astype(np.int64)])
+    joined = Dataset(
+        users=users,
+        items=items,
+        user=np.concatenate([data.user, codes_user]),
+        item=np.concatenate([data.item, codes_item]),
+        value=np.concatenate([data.value, value[keep].astype(np.float32)]),
+        time=times,
+        feedback=data.feedback,
+        threshold=data.threshold,
+        user_table=_padded(data.user_table, len(users)),
+        item_table=_padded(data.item_table, len(items)),
+        name=data.name,
+        meta=data.meta,
+        features=data.features,
+    )
+    changed = len(np.unique(codes_user))
+    return joined, Taken(n, int(keep.sum()), left_out, len(users) - data.n_users, len(items) - data.n_items, changed)
+
+
+def _longer(ids: IdMap, more: pd.Series) -> IdMap:
+    new = pd.unique(more[ids.encode(more) < 0]) if len(more) else []
+    return IdMap([*ids.ids, *new]) if len(new) else ids
+
+
+def _padded(table: pd.DataFrame | None, n: int) -> pd.DataFrame | None:
+    return table if table is None or len(table) == n else table.reset_index(drop=True).reindex(range(n))

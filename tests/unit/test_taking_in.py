@@ -1,0 +1,55 @@
+"""Events joined to training data, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsys_core.data.dataset import from_frame
+from recsys_core.serving.taking_in import with_events
+
+
+@pytest.fixture
+def ratings():
+    frame = pd.DataFrame({"user": list("aabb"), "item": list("xyxz"), "value": [5, 2, 4, 1], "time": [10, 20, 30, 40]})
+    return from_frame(frame, value="value", time="time", feedback="explicit", threshold=4)
+
+
+def events(*rows: tuple) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["user", "item", "event", "value", "time"])
+
+
+def test_ratings_get_values_and_every_event_is_accounted_for(ratings) -> None:
+    given = events(
+        ("a", "z", "click", None, 50),
+        ("a", "z", "dislike", None, 60),  # said again: counts instead of the click
+        ("c", "x", "rating", 3.5, None),
+        ("c", "new", "like", None, 70),
+        ("b", "y", "skip", None, 80),
+        ("b", "y", "rating", None, 90),
+    )
+    joined, taken = with_events(ratings, given)
+    rows = list(zip(joined.users.decode(joined.user), joined.items.decode(joined.item), joined.value, joined.time, strict=True))[4:]
+    assert rows == [("a", "z", 1.0, 60), ("c", "x", 3.5, 40), ("c", "new", 4.0, 70)]  # dislike: the middle of 2 and 1 that occurs
+    assert (taken.events, taken.taken, taken.new_users, taken.new_items, taken.changed_users) == (6, 3, 1, 1, 2)
+    assert sum(taken.left_out.values()) == 3 and taken.left_out["skips, which are no interactions"] == 1
+    assert list(joined.users.ids[:2]) == list(ratings.users.ids)
+    assert "3 of 6 events" in taken.sentence
+
+
+def test_items_of_no_place_are_left_out_and_said(ratings) -> None:
+    joined, taken = with_events(ratings, events(("a", "new", "like", None, 50), ("a", "z", "like", None, 51)), new_items=False)
+    assert joined.n_items == 3 and taken.left_out == {"on items the model was not trained on": 1}
+
+
+def test_clicks_add_up_and_dislikes_have_no_value() -> None:
+    data = from_frame(pd.DataFrame({"user": ["a", "b"], "item": ["x", "y"]}))
+    joined, taken = with_events(data, events(("a", "y", "click", None, 1), ("a", "y", "view", None, 2), ("b", "x", "dislike", None, 3)))
+    assert np.array_equal(joined.value[2:], [1, 1]) and joined.time is None
+    assert taken.left_out == {"dislikes, for which this data has no value": 1}
+
+
+def test_no_events_change_nothing(ratings) -> None:
+    joined, taken = with_events(ratings, events())
+    assert joined.fingerprint == ratings.fingerprint and taken.taken == 0
