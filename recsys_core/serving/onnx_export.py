@@ -105,9 +105,7 @@ def _exported(net: Net) -> onnx.ModelProto:
 
     _need("onnx")
     _need("onnxscript")
-    shapes = tuple(
-        {axis: torch.export.Dim.DYNAMIC for axis in net.dynamic[name]} if net.dynamic.get(name) else None for name in net.example
-    )
+    shapes = tuple(dict.fromkeys(net.dynamic[name], torch.export.Dim.DYNAMIC) if net.dynamic.get(name) else None for name in net.example)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
