@@ -12,7 +12,12 @@ from recsys_core.data.ids import IdMap
 from recsys_core.errors import Unsupported
 
 MODELS = ["ease", "item_knn", "als", "popular", "user_knn", "seq_item_knn", "rp3beta", "bpr", "pure_svd", "mult_vae"]
-SMALL = {"mult_vae": {"epochs": 2}, "bpr": {"iterations": 5, "factors": 8}, "als": {"factors": 8, "iterations": 5}, "pure_svd": {"factors": 8}}
+SMALL = {
+    "mult_vae": {"epochs": 2},
+    "bpr": {"iterations": 5, "factors": 8},
+    "als": {"factors": 8, "iterations": 5},
+    "pure_svd": {"factors": 8},
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +67,10 @@ def test_an_update_serves_everybody_and_leaves_the_model_as_it_was(key: str, fra
     assert updated.fitted is after and model.fitted is before
 
 
+@pytest.mark.parametrize("share", [0, 100], ids=["inverted again", "taken in"])
 @pytest.mark.parametrize("params", [{}, {"dropout": 0.3}, {"values": "linear"}])
-def test_ease_is_what_fitting_again_gives(params: dict, frame: pd.DataFrame) -> None:
+def test_ease_is_what_fitting_again_gives(params: dict, share: float, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys_core.models.cf._ease_update.PAYS_UP_TO", share)
     before, after = datasets(frame, new_items=True)
     cls = registry.get("model", "ease")
     updated = cls(regularization=20, **params).fit(before).updated(after)
@@ -74,6 +81,7 @@ def test_ease_is_what_fitting_again_gives(params: dict, frame: pd.DataFrame) -> 
 def test_ease_updated_block_by_block_is_the_same(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     before, after = datasets(frame, new_items=True)
     model = registry.get("model", "ease")(regularization=20, dropout=0.2).fit(before)
+    monkeypatch.setattr("recsys_core.models.cf._ease_update.PAYS_UP_TO", 100)
     whole = model.updated(after)._weights
     monkeypatch.setattr("recsys_core.models.cf._ease_update.BLOCK", 7)
     assert np.allclose(model.updated(after)._weights, whole, atol=1e-5)

@@ -100,8 +100,13 @@ class ClosedForm(ItemToItem):
         self._weights[diagonal, diagonal] = 0
 
     def _update(self, before: Dataset, ctx: RunContext) -> None:
-        from ._ease_update import updated_weights
+        from ._ease_update import pays, updated_weights
 
+        if self._modelled is None:  # new items are modelled too
+            self.resolved = self.resolved.with_(max_items=max(self.resolved.max_items, self.fitted.n_items))
+        if self._modelled is None and not pays(before, self.fitted):
+            self._fit(self.fitted, ctx, None)
+            return
         self._weights = updated_weights(self, before, ctx)
 
     def _add_to(self, square: np.ndarray, data: Dataset, ctx: RunContext) -> None:

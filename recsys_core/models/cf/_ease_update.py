@@ -16,6 +16,7 @@ from ._neighbours import positives
 if TYPE_CHECKING:
     from ._ease import ClosedForm
 
+PAYS_UP_TO = 1 / 50  # changed users for every item; at 1,700 items never, at 6,000 by a fifth, and by more the larger the catalogue
 BLOCK = 512  # directions taken in at once: three matrices (M, BLOCK) of doubles stand in memory beside the inverse
 
 
@@ -24,8 +25,7 @@ def updated_weights(model: ClosedForm, before: Dataset, ctx: RunContext) -> np.n
 
     Source: Woodbury's identity, (A + V C Vᵀ)⁻¹ = P - P V (C⁻¹ + Vᵀ P V)⁻¹ Vᵀ P, on A = XᵀX + λ with P its inverse. A user whose row goes
     from x to y adds y yᵀ - x xᵀ; with denoising, an item whose count moves changes its diagonal.
-    Shapes: P (M, M) float64, V (M, BLOCK). Cost: M² multiplications for each of two directions a user; 8 bytes × M² of memory. It pays
-    while changed users are fewer than about a sixth of the items; beyond that, train again.
+    Shapes: P (M, M) float64, V (M, BLOCK). Cost: M² multiplications for each of two directions a user; 8 bytes × M² of memory.
     """
     params, data, modelled = model.resolved, model.fitted, model._modelled
     old, new = positives(before, params.values).copy(), positives(data, params.values)
@@ -58,6 +58,11 @@ def updated_weights(model: ClosedForm, before: Dataset, ctx: RunContext) -> np.n
     if not np.isfinite(weights).all():
         raise Unsupported(f"{model.label} could not take in these interactions: its matrix became singular.", "Train it again.")
     return weights
+
+
+def pays(before: Dataset, after: Dataset) -> bool:
+    """Whether so few users changed that this is quicker than inverting again."""
+    return len(changed_users(before, after)) <= PAYS_UP_TO * after.n_items
 
 
 def _inverse(model: ClosedForm, matrix: sparse.csr_matrix, extra: float) -> np.ndarray:
