@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ...nn.batches import IndexBatches, Ragged
+    from .._portable import Portable
+    from ._autoencoder_bundle import Layers
 
 
 HIDDEN_FROM_USERS = 20_000  # with fewer, hidden layers have too little to learn from
@@ -77,12 +79,13 @@ class HiddenAutoencoderParams(AutoencoderParams):
 
 
 class Autoencoder(DeepRecommender):
-    """A network from sparse histories to the logits of all items. A model writes `_build` and `_loss`.
+    """A network from sparse histories to the logits of all items. A model writes `_build`, `_loss` and `_layers`.
 
     The network takes `Ragged` rows and gives a tuple whose first entry is the logits (B, I); its `decoder` is an `MLP`.
     """
 
     Params = AutoencoderParams
+    log_probabilities = True  # scores are logits otherwise
     deep_network = "hidden"  # what "network" becomes from HIDDEN_FROM_USERS users on
 
     @abstractmethod
@@ -127,8 +130,31 @@ class Autoencoder(DeepRecommender):
             return self._as_scores(logits).cpu().numpy()
 
     def _as_scores(self, logits: Tensor) -> Tensor:
-        """(B, I): log-probability of every item as the next choice."""
-        return logits.log_softmax(1)
+        """(B, I): log-probability of every item as the next choice; the logits where they are no such thing."""
+        return logits.log_softmax(1) if self.log_probabilities else logits
+
+    # ---- for a bundle ----------------------------------------------------------------------------
+    def _portable(self) -> Portable:
+        from ._autoencoder_bundle import LEARNT_FROM, pack
+
+        def histories() -> sparse.csr_matrix:
+            active = np.flatnonzero(self.fitted.user_counts)
+            some = active if len(active) <= LEARNT_FROM else np.random.default_rng(0).choice(active, LEARNT_FROM, replace=False)
+            return self._positives(self.fitted.histories(np.sort(some)))
+
+        return pack(self._layers(), {"threshold": self.fitted.threshold, "log_softmax": self.log_probabilities}, histories)
+
+    @abstractmethod
+    def _layers(self) -> Layers:
+        """What the trained network is made of, chance left out."""
+
+    def _around(self, read: nn.Module, bend: str = "none", middle: tuple[nn.Module, ...] = (), width: int | None = None) -> Layers:
+        """The layers with the first (its first `width` columns) and the last one of the network."""
+        from ._autoencoder_bundle import Layers
+
+        last = self.network.decoder.layers[-1]
+        weight, bias, out, out_bias = (x.detach().cpu().numpy() for x in (read.weight, read.bias, last.weight, last.bias))
+        return Layers(weight[:, :width].copy(), bias[:width].copy(), bend, middle, out.copy(), out_bias.copy())
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' columns in the last layer: what the decoder finds alike."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ...nn.batches import Ragged
+    from ._autoencoder_bundle import Layers
 
 
 class CFGANParams(AutoencoderParams):
@@ -159,6 +160,7 @@ class CFGAN(Autoencoder):
         "https://doi.org/10.1145/3269206.3271743",
     )
     Params = CFGANParams
+    log_probabilities = False  # near 1 for what a user would choose, near 0 for the rest
 
     @classmethod
     def auto_params(cls, params: Params, stats: DatasetStats) -> dict[str, Any]:
@@ -197,5 +199,5 @@ class CFGAN(Autoencoder):
             each = each + p.zero_weight * (made.square() * drawn_zeros(real, p.zero_share)).sum(1)
         return (weight * each).mean()
 
-    def _as_scores(self, logits: Tensor) -> Tensor:
-        return logits  # near 1 for what a user would choose, near 0 for the rest
+    def _layers(self) -> Layers:
+        return self._around(self.network.generator.read, "tanh")

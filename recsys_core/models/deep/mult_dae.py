@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ...nn.batches import Ragged
+    from ._autoencoder_bundle import Layers
 
 
 class MultDAEParams(AutoencoderParams):
@@ -92,6 +93,9 @@ class MultDAE(Autoencoder):
     def _build(self, n_users: int, n_items: int) -> nn.Module:
         p = self.resolved
         return _network(n_items, p.latent, p.dropout, p.network == "tanh")
+
+    def _layers(self) -> Layers:
+        return self._around(self.network.read, "tanh" if self.resolved.network == "tanh" else "none")
 
     def _loss(self, chosen: Ragged, weight: Tensor, step: int) -> Tensor:
         from ...nn.losses import multinomial_nll

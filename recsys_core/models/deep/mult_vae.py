@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ...nn.batches import Ragged
+    from ._autoencoder_bundle import Layers
 
 
 class MultVAEParams(HiddenAutoencoderParams):
@@ -108,6 +109,16 @@ class MultVAE(Autoencoder):
     def _build(self, n_users: int, n_items: int) -> nn.Module:
         p = self.resolved
         return _network(n_items, p.hidden if p.network == "hidden" else 0, p.latent, p.dropout)
+
+    def _layers(self) -> Layers:
+        network, p = self.network, self.resolved
+        if p.network != "hidden":
+            return self._around(network.read, width=p.latent)
+        from ._autoencoder_bundle import linear
+
+        taste, before = network.taste[1], network.decoder.layers
+        mean = linear(taste.weight.detach().numpy()[: p.latent], taste.bias.detach().numpy()[: p.latent])
+        return self._around(network.read, "tanh", (mean, before[0], before[1]))
 
     def _loss(self, chosen: Ragged, weight: Tensor, step: int) -> Tensor:
         import torch

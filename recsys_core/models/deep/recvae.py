@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ...nn.batches import Ragged
+    from ._autoencoder_bundle import Layers
 
 
 WIDE = 10.0  # log-variance of the wide normal in the prior
@@ -107,12 +108,15 @@ def _network(n_items: int, hidden: int, latent: int, dropout: float) -> nn.Modul
             self.taste = nn.Linear(hidden, 2 * latent)
 
         def forward(self, rows) -> tuple[Tensor, Tensor]:
-            last = before = self.norms[0](F.silu(self.read(rows)))  # (B, hidden)
+            mean, log_variance = self.taste(self.hidden(self.read(rows))).chunk(2, dim=1)
+            return mean, log_variance  # (B, Z) each
+
+        def hidden(self, read: Tensor) -> Tensor:
+            last = before = self.norms[0](F.silu(read))  # (B, hidden)
             for layer, norm in zip(self.layers, self.norms[1:], strict=True):
                 last = norm(F.silu(layer(last) + before))
                 before = before + last
-            mean, log_variance = self.taste(last).chunk(2, dim=1)
-            return mean, log_variance  # (B, Z) each
+            return last  # (B, hidden)
 
     encoder = DenseEncoder if hidden else LinearEncoder
 
@@ -136,6 +140,21 @@ def _network(n_items: int, hidden: int, latent: int, dropout: float) -> nn.Modul
             return self.decoder(z), z, mean, log_variance  # (B, I), (B, Z), (B, Z), (B, Z)
 
     return RecVAENet()
+
+
+def _hidden_layers(encoder: nn.Module) -> nn.Module:
+    """What a dense encoder does between its first and its last layer: (B, hidden) -> (B, hidden)."""
+    from torch import nn
+
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers, self.norms = encoder.layers, encoder.norms
+
+        def forward(self, read: Tensor) -> Tensor:
+            return encoder.hidden(read)
+
+    return Hidden()
 
 
 class RecVAE(Autoencoder):
@@ -180,6 +199,15 @@ class RecVAE(Autoencoder):
     def _build(self, n_users: int, n_items: int) -> nn.Module:
         p = self.resolved
         return _network(n_items, p.hidden if p.network == "dense" else 0, p.latent, p.dropout)
+
+    def _layers(self) -> Layers:
+        encoder, p = self.network.encoder, self.resolved
+        if p.network != "dense":
+            return self._around(encoder.read, width=p.latent)
+        from ._autoencoder_bundle import linear
+
+        weight, bias = (x.detach().numpy()[: p.latent] for x in (encoder.taste.weight, encoder.taste.bias))
+        return self._around(encoder.read, middle=(_hidden_layers(encoder), linear(weight, bias)))
 
     def _before_epoch(self, epoch: int) -> None:
         """Choose which half learns in this pass (epochs count from 1)."""
