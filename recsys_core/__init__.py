@@ -1,3 +1,3 @@
 """The core of the recommender workbench: data, models, fusion, evaluation, runs and jobs, without a browser."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
