@@ -25,6 +25,7 @@ FAMILIES = {  # in the order of the page: what they do, icon, colour
     "Features": ("Read what the tables say of users and items, so that new items are served too.", "label", "green"),
     "Deep": ("Neural networks; slower to train, they follow their progress on validation data.", "neurology", "blue"),
     "Sequential": ("Neural networks that read a history in its order, to say what comes next.", "timeline", "violet"),
+    "Meta-learning": ("Neural networks that adapt to a new user in a few learning steps.", "model_training", "orange"),
     "Fused": ("Combine several models into one.", "merge", "green"),
 }
 OTHER = ("", "category", "gray")

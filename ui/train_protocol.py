@@ -73,9 +73,9 @@ def protocol_form(entry: Any) -> Protocol | None:
                 persist_state="session",
                 help="Which interactions are held out. Only results of the same rule can be compared.",
             )
+            st.session_state.setdefault("split-ks", DEFAULT_KS)  # not `value`: "Train again" sets it by the key
             ks_text = st.text_input(
                 "List lengths k",
-                value=DEFAULT_KS,
                 key="split-ks",
                 persist_state="session",
                 help="Figures are measured on lists of these lengths: NDCG@10 judges the first 10 recommendations. Separate with commas.",
