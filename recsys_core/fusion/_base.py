@@ -256,6 +256,10 @@ class FusedModel(Recommender):
     def _parts(self) -> list[Recommender]:
         return self.parts
 
+    def _update(self, before: Dataset, ctx: RunContext) -> None:
+        """Every part takes in what came since; how they are combined stays as it was learnt."""
+        self.parts = [part.updated(self.fitted, ctx) for part in self.parts]
+
 
 def _hidden(seen: sparse.csr_matrix, allowed: np.ndarray | None) -> sparse.csr_matrix:
     """csr (b, I): what was seen, and what is not allowed in any list."""

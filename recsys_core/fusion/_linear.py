@@ -12,6 +12,11 @@ from ._normalise import normalise, weighted_sum
 class LinearFusion(FusedModel):
     """Σ w_p · z_p(item), w from `part_weights()`, z on the scale `params.normalization` over the items the user has not had."""
 
+    @property
+    def takes_new_items(self) -> bool:
+        """Where every part does: nothing that is learnt here belongs to single items."""
+        return all(part.takes_new_items for part in self.parts)
+
     def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
         return weighted_sum(scores, self.part_weights(), self.params.normalization, self._had(histories))
 

@@ -115,6 +115,17 @@ def test_neighbours_of_what_moved_are_counted_again(frame: pd.DataFrame) -> None
     assert np.allclose(updated._weights[:, touched].toarray(), again._weights[:, touched].toarray(), atol=1e-5)
 
 
+def test_a_fusion_takes_in_what_its_parts_do(frame: pd.DataFrame) -> None:
+    before, after = datasets(frame, new_items=True)
+    fused = registry.get("model", "average")(models=["ease", "item_knn"]).fit(before).updated(after)
+    again = registry.get("model", "average")(models=["ease", "item_knn"]).fit(after)
+    users = np.arange(after.n_users)
+    now, then = fused.recommend(users, 5).items, again.recommend(users, 5).items
+    assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(now, then, strict=True)]) > 0.9
+    with pytest.raises(Unsupported, match="no place for 2 items"):
+        registry.get("model", "average")(models=["ease", "pure_svd"]).fit(before).updated(after)
+
+
 def test_what_cannot_be_updated_says_so(frame: pd.DataFrame) -> None:
     before, after = datasets(frame, new_items=True)
     with pytest.raises(Unsupported, match="no place for 2 items"):
