@@ -31,6 +31,7 @@ class Net:
 @dataclass(frozen=True, eq=False)
 class Portable:
     """form: key. matrices: float ones may be stored narrower (float16, int8), whole numbers and 1-d arrays are stored as they are.
+    user_matrices: what was learnt of training users, a row each; a bundle made without users leaves them out, and the form folds in.
     prune: share -> the same with factors or units taken out; None where there is nothing to take."""
 
     form: str
@@ -38,6 +39,7 @@ class Portable:
     settings: dict[str, Any] = field(default_factory=dict)
     networks: dict[str, Net] = field(default_factory=dict)
     parts: tuple[Portable, ...] = ()
+    user_matrices: dict[str, np.ndarray | sparse.csr_matrix] = field(default_factory=dict)
     prune: Callable[[float], Portable] | None = None
 
 

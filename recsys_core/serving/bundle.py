@@ -55,7 +55,7 @@ def write_bundle(
     if item_table is not None and len(item_table.columns):
         columns = {str(name): [None if _missing(v) else _plain(v) for v in item_table[name]] for name in item_table.columns}
         members["item_table.json"] = json.dumps(columns, ensure_ascii=False, allow_nan=False).encode()
-    form = pack(portable or model.portable(), "model", codec, members)
+    form = pack(portable or model.portable(), "model", codec, members, with_users=with_users)
     members["model.json"] = json.dumps(form).encode()
     manifest = {
         "kind": "recommender bundle",
@@ -76,9 +76,10 @@ def write_bundle(
     return write_archive(path, manifest, members)
 
 
-def pack(portable: Portable, prefix: str, codec: str, members: Members) -> dict[str, Any]:
+def pack(portable: Portable, prefix: str, codec: str, members: Members, *, with_users: bool = True) -> dict[str, Any]:
     """Put the arrays of a form and of its parts into `members`; returns what model.json says of it."""
-    matrices = {name: _pack_matrix(value, f"{prefix}/{name}", codec, members) for name, value in portable.matrices.items()}
+    kept = portable.matrices | (portable.user_matrices if with_users else {})
+    matrices = {name: _pack_matrix(value, f"{prefix}/{name}", codec, members) for name, value in kept.items()}
     if portable.networks:
         from .onnx_export import to_onnx
 
@@ -89,7 +90,7 @@ def pack(portable: Portable, prefix: str, codec: str, members: Members) -> dict[
         "settings": portable.settings,
         "matrices": matrices,
         "networks": list(portable.networks),
-        "parts": [pack(part, f"{prefix}.{number}", codec, members) for number, part in enumerate(portable.parts)],
+        "parts": [pack(part, f"{prefix}.{number}", codec, members, with_users=with_users) for number, part in enumerate(portable.parts)],
     }
 
 
