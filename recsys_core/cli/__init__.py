@@ -40,6 +40,7 @@ def _register() -> None:
     from . import (
         ab_commands,
         ablation_command,
+        bundle_command,
         cold_start_command,
         data_commands,
         features_command,
@@ -61,6 +62,7 @@ def _register() -> None:
         ablation_command,
         cold_start_command,
         features_command,
+        bundle_command,
     ):
         module.register(app)
 

@@ -1,0 +1,107 @@
+"""`bundle`, `bundle-info`: a trained run as one file that answers anywhere, and what such a file says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ..errors import BadInput
+from .output import JSON_OPTION, ProgressLine, print_json, print_table, say
+
+COLUMN = typer.Option([], "--column", help="A column of the item table to take along; may be repeated. Default: title and categories.")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("bundle")(bundle)
+    app.command("bundle-info")(bundle_info)
+
+
+def bundle(
+    run: str = typer.Option(..., "--run", help="Folder of a run, or its name in the workspace."),
+    out: str = typer.Option(..., "--out", help="The file to write: FILE.zip."),
+    quantize: str | None = typer.Option(None, "--quantize", help="int8: whole numbers, a quarter of the size; kept only if lists stay."),
+    prune: float | None = typer.Option(None, "--prune", help="Share of factors, units or heads to take out, 0.3 = 30 %."),
+    float16: bool = typer.Option(False, "--float16", help="Numbers of half the length; kept only if lists stay."),
+    users: bool = typer.Option(True, "--users/--no-users", help="Take the histories of users along (under hashes of their ids)."),
+    items: str | None = typer.Option(None, "--items", help="A table that describes the items, for a run made from files."),
+    column: list[str] = COLUMN,
+    licence: str = typer.Option("", "--licence", help="What whoever gets the file may do with it."),
+    threads: int = typer.Option(1, "--threads", help="CPU threads; 0 = all."),
+    json: bool = JSON_OPTION,
+) -> None:
+    """Make one file of a trained run that answers with numpy and onnxruntime alone, with a report of what it keeps."""
+    from ..context import RunContext
+    from ..serving.bundle_run import check_options, make_bundle
+    from .list_commands import open_run
+    from .read import existing
+
+    check_options(quantize, prune)
+    target = Path(out).expanduser()
+    if target.is_dir() or not target.parent.is_dir():
+        raise BadInput(f"--out '{out}' cannot be written.", "Name a file in a folder that exists.")
+    progress = ProgressLine(quiet=json)
+    try:
+        made = make_bundle(
+            open_run(run),
+            target,
+            quantize=quantize,  # type: ignore[arg-type]  # checked above
+            prune=prune,
+            float16=float16,
+            with_users=users,
+            columns=column or None,
+            licence=licence,
+            items_file=existing(items, "item file") if items else None,
+            ctx=RunContext(threads=threads, on_progress=progress),
+        )
+    finally:
+        progress.done()
+    if json:
+        print_json({"file": str(target), "fingerprint": made.fingerprint, "report": made.report})
+        return
+    _tell_report(made.report)
+    print(f"\n{target} ({_size(target.stat().st_size)}): {made.report['shipped']}. Fingerprint {made.fingerprint}")
+
+
+def bundle_info(
+    file: str = typer.Argument(..., help="A file that `bundle` made."),
+    fingerprint: str | None = typer.Option(None, "--fingerprint", help="Refuse any other bundle than the one with this fingerprint."),
+    json: bool = JSON_OPTION,
+) -> None:
+    """Check a bundle, every byte of it, and say what it holds."""
+    from ..portable.bundle import Bundle
+    from ..serving.bundle_words import told_of
+
+    opened = Bundle.open(Path(file).expanduser(), fingerprint=fingerprint)
+    if json:
+        print_json(opened.manifest | {"fingerprint": opened.fingerprint})
+        return
+    for line in told_of(opened.manifest, opened.archive.size_bytes):
+        print(line)
+    if opened.manifest.get("report"):
+        print()
+        _tell_report(opened.manifest["report"])
+    print(f"\nEvery checksum is right. Fingerprint {opened.fingerprint}")
+
+
+def _tell_report(report: dict[str, Any]) -> None:
+    """The table of variants, then what to know."""
+    from ..serving.bundle_words import report_sentence
+
+    rows = [
+        [
+            one["name"], round(one["overlap"], 4), one["ndcg"], one["score_error"], _size(one["size_bytes"]),
+            f"{one['p50_ms']:.2f}", f"{one['p99_ms']:.2f}", f"{one['memory_mb']:.0f}", one["kept"],
+        ]
+        for one in report["variants"]
+    ]  # fmt: skip
+    k = report["k"]
+    print_table(["variant", f"overlap@{k}", f"NDCG@{k}", "score error", "size", "p50 ms", "p99 ms", "MiB", "shipped"], rows)
+    print(f"\n{report_sentence(report)}")
+    for warning in report["warnings"]:
+        say(warning)
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 2**20:.1f} MiB" if n_bytes >= 2**20 else f"{n_bytes / 2**10:.0f} KiB"

@@ -1,0 +1,179 @@
+"""A bundle of a trained run: the variants asked for, each held against the model, and the best of them with a report.
+
+Cost: loading the model, one pass over at most 500 test users a variant, and a fresh process a variant; 5 to 30 seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..context import QUIET, RunContext
+from ..data.ingest import open_source
+from ..data.ingest.tables import join_table
+from ..errors import BadInput, Cancelled, Unsupported, WorkbenchError
+from ..models._base import Recommender
+from ..models._portable import Portable
+from ..portable.archive import write_archive
+from ..portable.bundle import Bundle
+from ..store.entries import RunEntry
+from ..store.files import STAGED, host, plain
+from .bundle import write_bundle
+from .bundle_about import item_columns, probe_histories, probes, said_of_run
+from .bundle_sample import Sample, sample_of
+from .parity import WHOLE, K, Parity, judged, measured
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_PRUNED = 0.9
+
+
+@dataclass(frozen=True)
+class BundleResult:
+    """report: see `parity.judged`, with "sample" (how many users) and "k". manifest: what the bundle says of itself."""
+
+    path: Path
+    fingerprint: str
+    report: dict[str, Any]
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Variant:
+    name: str
+    codec: str
+    portable: Portable
+
+
+def make_bundle(
+    run: RunEntry,
+    out: Path,
+    *,
+    quantize: Literal["int8"] | None = None,
+    prune: float | None = None,
+    float16: bool = False,
+    with_users: bool = True,
+    columns: Sequence[str] | None = None,
+    licence: str = "",
+    items_file: Path | None = None,
+    ctx: RunContext = QUIET,
+) -> BundleResult:
+    """Write the bundle of a run; `out` is there as a whole or not at all.
+
+    quantize, float16: smaller numbers; prune: the share of factors, units or heads to take out. Each is one more variant, and so are they
+    together; the smallest that gives the model's lists is shipped, else the numbers as they were learnt, and the report says so.
+    with_users: users' histories go along, under hashes of their ids. columns: of the item table, None = title and categories.
+    items_file: the item table, of a run that has none in its workspace. Raises Unsupported where the model has no form to be bundled in.
+    """
+    check_options(quantize, prune)
+    out = Path(out)
+    ctx.report("Loading the model", 0.0)
+    model = run.model()
+    beside = item_columns(model, columns, None if items_file is None else _table(items_file, model))
+    whole = model.portable()
+    if not with_users and _needs_users(whole, model):
+        raise Unsupported(f"{model.label} keeps something of every user, so its bundle cannot be made without users.", "Leave users in.")
+    ctx.report("Lists of the trained model", 0.08)
+    sample = sample_of(run, model, min(K, model.fitted.n_items), ctx)
+    variants, failed = _variants(whole, quantize, prune, float16, model.label)
+    folder = out.parent / f"{STAGED}{host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    try:
+        found: list[tuple[Parity, Path]] = []
+        for number, variant in enumerate(variants):
+            start, end = (0.15 + 0.8 * place / len(variants) for place in (number, number + 1))
+            part, path = ctx.part(variant.name, start, end), folder / f"{number}.zip"
+            try:
+                part.report("Writing", 0.0)
+                write_bundle(model, path, portable=variant.portable, codec=variant.codec, with_users=with_users,
+                             item_table=beside.table, title_column=beside.title)  # fmt: skip
+                found.append((measured(variant.name, path, sample, model, folder, part), path))
+            except Cancelled:
+                raise
+            except WorkbenchError as error:
+                if variant.name == WHOLE:
+                    raise
+                failed.append(f"{variant.name} could not be made: {error.message}")
+        report, shipped = judged([parity for parity, _ in found], failed)
+        report = plain({"sample": len(sample), "k": sample.k} | report)
+        chosen = next(path for parity, path in found if parity.name == shipped)
+        ctx.report("Writing the bundle", 0.96)
+        about = said_of_run(run, licence) | {"report": report, "variant": shipped, "reference": _reference(run, sample, model)}
+        fingerprint, manifest = _finished(chosen, out, about, probe_histories(model, with_users, ctx.rng("probes")))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return BundleResult(out, fingerprint, report, manifest)
+
+
+def check_options(quantize: str | None, prune: float | None) -> None:
+    """Raises BadInput for what cannot be asked for."""
+    if quantize not in (None, "int8"):
+        raise BadInput(f"Numbers can be quantised to int8; got '{quantize}'.", "Leave it out, or give int8.")
+    if prune is not None and not 0 < prune <= MOST_PRUNED:
+        raise BadInput(f"The share to prune must be above 0 and at most {MOST_PRUNED:g}; got {prune:g}.", "0.3 takes out 30 %.")
+
+
+def pruned(portable: Portable, share: float) -> Portable | None:
+    """With the least useful factors, units or heads of it, of its networks and of its parts taken out; None where there is nothing to."""
+    if portable.prune is not None:
+        return portable.prune(share)
+    networks = {
+        name: net if net.prune is None else replace(net, module=net.prune(share), prune=None) for name, net in portable.networks.items()
+    }
+    parts = [pruned(part, share) for part in portable.parts]
+    if not any(net.prune for net in portable.networks.values()) and not any(parts):
+        return None
+    kept = tuple(new or old for new, old in zip(parts, portable.parts, strict=True))
+    return replace(portable, networks=networks, parts=kept)
+
+
+def _variants(whole: Portable, quantize: str | None, prune: float | None, float16: bool, label: str) -> tuple[list[_Variant], list[str]]:
+    """(what is made, sentences on what is not)."""
+    codecs = [codec for codec, asked in (("float16", float16), ("int8", quantize == "int8")) if asked]
+    variants = [_Variant(WHOLE, "float32", whole), *(_Variant(codec, codec, whole) for codec in codecs)]
+    thin = pruned(whole, prune) if prune is not None else None
+    if thin is not None:
+        name = f"pruned {prune:.0%}".replace("%", " %")
+        variants += [_Variant(name, "float32", thin), *(_Variant(f"{codec}, {name}", codec, thin) for codec in codecs)]
+    nothing = prune is not None and thin is None
+    return variants, [f"{label} has no factors, units or heads to take out, so nothing was pruned."] if nothing else []
+
+
+def _table(file: Path, model: Recommender) -> pd.DataFrame:
+    """A file of items, row i = item code i."""
+    table, report, _, _ = join_table(open_source(file), model.fitted.items, "item", None)
+    if not report.rows_joined:
+        raise BadInput(f"No row of '{file.name}' is an item of this run.", "Give the table that describes its items.")
+    return table
+
+
+def _needs_users(portable: Portable, model: Recommender) -> bool:
+    """Whether its arrays say something of single training users: then 'without users' would be a promise not kept."""
+    n_users = model.fitted.n_users
+    tall = any("user" in name and value.shape[0] >= n_users for name, value in portable.matrices.items() if len(value.shape))
+    return tall or any(_needs_users(part, model) for part in portable.parts)
+
+
+def _reference(run: RunEntry, sample: Sample, model: Recommender) -> dict[str, float]:
+    """hit_rate@10 of the model's lists on the test: the run's own figure, else worked out from the sample; {} without a test."""
+    known = run.metrics.get("hit_rate@10", {}).get("mean")
+    if known is not None and run.holdout().candidates is None:
+        return {"hit_rate@10": float(known)}
+    found = sample.figures(sample.top, model, (min(10, sample.k),)).get(f"hit_rate@{min(10, sample.k)}")
+    return {} if found is None else {"hit_rate@10": float(found)}
+
+
+def _finished(chosen: Path, out: Path, about: dict[str, Any], histories: list[Any]) -> tuple[str, dict[str, Any]]:
+    """The chosen variant once more, with all its manifest has to say."""
+    bundle = Bundle.open(chosen)
+    archive = bundle.archive
+    manifest = plain(archive.manifest | about | {"probes": probes(bundle, histories)})
+    members = {name: archive.read(name) for name in archive.manifest["members"]}
+    fingerprint = write_archive(out, manifest, members)
+    return fingerprint, manifest
