@@ -33,11 +33,12 @@ def bundle(
 ) -> None:
     """Make one file of a trained run that answers with numpy and onnxruntime alone, with a report of what it keeps."""
     from ..context import RunContext
-    from ..serving.bundle_run import check_options, make_bundle
+    from ..serving.bundle_run import make_bundle
+    from ..store.bundles import BundleRequest
     from .list_commands import open_run
     from .read import existing
 
-    check_options(quantize, prune)
+    BundleRequest.make(quantize=quantize, prune=prune)
     target = Path(out).expanduser()
     if target.is_dir() or not target.parent.is_dir():
         raise BadInput(f"--out '{out}' cannot be written.", "Name a file in a folder that exists.")

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..context import QUIET, RunContext
 from ..data.ingest import open_source
 from ..data.ingest.tables import join_table
-from ..errors import BadInput, Cancelled, Unsupported, WorkbenchError
+from ..errors import BadInput, Cancelled, WorkbenchError
 from ..models._base import Recommender
 from ..models._portable import Portable
 from ..portable.archive import write_archive
 from ..portable.bundle import Bundle
+from ..store.bundles import BundleRequest
 from ..store.entries import RunEntry
 from ..store.files import STAGED, host, plain
 from .bundle import write_bundle
@@ -30,8 +31,6 @@ from .parity import WHOLE, K, Parity, judged, measured
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MOST_PRUNED = 0.9
 
 
 @dataclass(frozen=True)
@@ -71,16 +70,14 @@ def make_bundle(
     with_users: users' histories go along, under hashes of their ids. columns: of the item table, None = title and categories.
     items_file: the item table, of a run that has none in its workspace. Raises Unsupported where the model has no form to be bundled in.
     """
-    check_options(quantize, prune)
+    BundleRequest.make(quantize=quantize, prune=prune)  # what is wrong with it is said before the model is loaded
     out = Path(out)
     ctx.report("Loading the model", 0.0)
     model = run.model()
     beside = item_columns(model, columns, None if items_file is None else _table(items_file, model))
     whole = model.portable()
-    if not with_users and _needs_users(whole, model):
-        raise Unsupported(f"{model.label} keeps something of every user, so its bundle cannot be made without users.", "Leave users in.")
     ctx.report("Lists of the trained model", 0.08)
-    sample = sample_of(run, model, min(K, model.fitted.n_items), ctx)
+    sample = sample_of(run, model, min(K, model.fitted.n_items), ctx, as_users=with_users)
     variants, failed = _variants(whole, quantize, prune, float16, model.label)
     folder = out.parent / f"{STAGED}{host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     folder.mkdir(parents=True)
@@ -109,14 +106,6 @@ def make_bundle(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return BundleResult(out, fingerprint, report, manifest)
-
-
-def check_options(quantize: str | None, prune: float | None) -> None:
-    """Raises BadInput for what cannot be asked for."""
-    if quantize not in (None, "int8"):
-        raise BadInput(f"Numbers can be quantised to int8; got '{quantize}'.", "Leave it out, or give int8.")
-    if prune is not None and not 0 < prune <= MOST_PRUNED:
-        raise BadInput(f"The share to prune must be above 0 and at most {MOST_PRUNED:g}; got {prune:g}.", "0.3 takes out 30 %.")
 
 
 def pruned(portable: Portable, share: float) -> Portable | None:
@@ -151,13 +140,6 @@ def _table(file: Path, model: Recommender) -> pd.DataFrame:
     if not report.rows_joined:
         raise BadInput(f"No row of '{file.name}' is an item of this run.", "Give the table that describes its items.")
     return table
-
-
-def _needs_users(portable: Portable, model: Recommender) -> bool:
-    """Whether its arrays say something of single training users: then 'without users' would be a promise not kept."""
-    n_users = model.fitted.n_users
-    tall = any("user" in name and value.shape[0] >= n_users for name, value in portable.matrices.items() if len(value.shape))
-    return tall or any(_needs_users(part, model) for part in portable.parts)
 
 
 def _reference(run: RunEntry, sample: Sample, model: Recommender) -> dict[str, float]:

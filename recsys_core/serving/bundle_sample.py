@@ -60,8 +60,10 @@ class Sample:
         return {name: value if np.isfinite(value) else None for name, value in found.items()}
 
 
-def sample_of(run: RunEntry, model: Recommender, k: int, ctx: RunContext, *, most: int = MOST_USERS) -> Sample:
-    """At most `most` test users of a run with something to go by; training users where the run keeps no test."""
+def sample_of(run: RunEntry, model: Recommender, k: int, ctx: RunContext, *, as_users: bool = True, most: int = MOST_USERS) -> Sample:
+    """At most `most` test users of a run with something to go by; training users where the run keeps no test.
+
+    as_users: training users are served as such; else they are folded in from their histories, as a bundle without users does it."""
     train, holdout = model.fitted, _holdout(run)
     if holdout is None:
         codes = np.flatnonzero(train.user_counts).astype(np.int32)
@@ -74,7 +76,7 @@ def sample_of(run: RunEntry, model: Recommender, k: int, ctx: RunContext, *, mos
     else:
         inside = codes < train.n_users
         histories = _padded(train.histories(codes[inside]), inside)
-        known = histories.lengths > 0
+        known = (histories.lengths > 0) & as_users
     scores = _scores(model, codes, histories, known, ctx)
     masked = scores.copy()
     masked[histories.row, histories.items] = -np.inf

@@ -25,6 +25,7 @@ from .bundle_sample import Sample
 
 K = 20
 LEAST_OVERLAP, MOST_LOSS = 0.95, 0.01
+WORTH_IT = 0.95  # a variant above this share of the size saves nothing that would be worth any difference
 WHOLE = "fp32"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 MEASURE_SECONDS = 600
@@ -123,12 +124,12 @@ def in_fresh_process(path: Path, sample: Sample, folder: Path) -> dict[str, floa
 
 
 def judged(variants: list[Parity], failed: list[str]) -> tuple[dict[str, Any], str]:
-    """(the report, the name of the variant that is shipped): the smallest of those that give the model's lists; the whole model always may.
+    """(the report, the name of the variant that is shipped): the smallest of those that give the model's lists and save something, else whole.
 
     variants: the whole model first. failed: sentences about variants that could not be made."""
     whole, smaller = variants[0], variants[1:]
-    good = [whole, *(one for one in smaller if one.same)]
-    shipped = min(good, key=lambda one: one.size_bytes)
+    good = [one for one in smaller if one.same and one.size_bytes <= WORTH_IT * whole.size_bytes]
+    shipped = min(good, key=lambda one: one.size_bytes) if good else whole
     warnings = list(failed)
     if not whole.same:
         warnings.append(
@@ -140,13 +141,16 @@ def judged(variants: list[Parity], failed: list[str]) -> tuple[dict[str, Any], s
 
 
 def _why(one: Parity, shipped: Parity, whole: Parity) -> str:
-    if one is shipped is whole:
-        return "The numbers as they were learnt."
+    if not one.same and one is not whole:
+        return f"Too different: {_said(one)}."
     if one is shipped:
-        return f"It gives the same lists at {one.size_bytes / max(1, whole.size_bytes):.0%} of the size."
+        share = f"It gives the same lists at {one.size_bytes / max(1, whole.size_bytes):.0%} of the size."
+        return "The numbers as they were learnt." if one is whole else share
     if one is whole:
-        return "The yardstick; a smaller one gives the same lists."
-    return f"It gives the same lists, but {shipped.name} is smaller." if one.same else f"Too different: {_said(one)}."
+        return "What the others are held against; a smaller one gives the same lists."
+    if one.size_bytes > WORTH_IT * whole.size_bytes:
+        return "It gives the same lists, but saves next to nothing."
+    return f"It gives the same lists, but {shipped.name} is smaller."
 
 
 def _said(one: Parity) -> str:

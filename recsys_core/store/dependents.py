@@ -15,7 +15,7 @@ ACTIVE = ("queued", "running")
 
 
 def dependents_of(workspace: Workspace, entry: Entry) -> list[tuple[str, Entry]]:
-    """(kind, entry): runs and studies on a dataset, runs and studies of fusions of a run, exports and analyses of those runs."""
+    """(kind, entry): runs and studies on a dataset, runs and studies of fusions of a run, exports, bundles and analyses of those runs."""
     runs: list[RunEntry] = []
     if isinstance(entry, DatasetEntry):
         runs = [r for r in workspace.runs() if r.dataset_id == entry.id]
@@ -24,6 +24,7 @@ def dependents_of(workspace: Workspace, entry: Entry) -> list[tuple[str, Entry]]
     of = {r.id for r in runs} | ({entry.id} if isinstance(entry, RunEntry) else set())
     found: list[tuple[str, Entry]] = [("run", r) for r in runs]
     found += [("export", e) for e in workspace.exports() if e.run_id in of]
+    found += [("bundle", b) for b in workspace.bundles() if b.run_id in of]
     if isinstance(entry, DatasetEntry):
         found += [("study", s) for s in workspace.studies(entry.id)]
     elif isinstance(entry, RunEntry):

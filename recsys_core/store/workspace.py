@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput, NotFound
+from .bundles import BundleEntry, Bundles
 from .dependents import active_jobs, dependents_of
 from .entries import DatasetEntry, Entry, ExportEntry, RunEntry
 from .files import (
@@ -39,12 +40,13 @@ KINDS: dict[str, type[Entry]] = {
     "exports": ExportEntry,
     "studies": StudyEntry,
     "analyses": AnalysisEntry,
+    "bundles": BundleEntry,
 }
-SINGULAR = {"datasets": "dataset", "runs": "run", "exports": "export", "studies": "study", "analyses": "analysis"}
+SINGULAR = dict(zip(KINDS, ("dataset", "run", "export", "study", "analysis", "bundle"), strict=True))
 _cleaned: set[Path] = set()
 
 
-class Workspace(Personas):
+class Workspace(Bundles, Personas):
     """root: a folder, made if need be; default: RECSYS_WORKSPACE, else ./workspace."""
 
     def __init__(self, root: str | Path | None = None) -> None:
@@ -213,13 +215,13 @@ class Workspace(Personas):
 
     # ---- any of them -----------------------------------------------------------------------------
     def find(self, id_or_name: str) -> Entry:
-        """A dataset, run, export, study or analysis by id or name."""
+        """A dataset, run, export, study, analysis or bundle by id or name."""
         for kind in KINDS:
             try:
                 return self._find(kind, id_or_name)
             except NotFound:
                 continue
-        raise NotFound(f"There is no dataset, run, export, study or analysis '{id_or_name}'.")
+        raise NotFound(f"There is no dataset, run, export, study, analysis or bundle '{id_or_name}'.")
 
     def rename(self, id_or_name: str, name: str) -> str:
         """Give another name; returns it as stored (made unique among its kind)."""
@@ -256,7 +258,7 @@ class Workspace(Personas):
         return [f"{kind} '{e.name}'" for kind, e in doomed]
 
     def disk_use(self) -> dict[str, int]:
-        """Bytes by kind: {"datasets", "runs", "exports", "studies", "analyses", "jobs", "cache", "total"}."""
+        """Bytes by kind: {"datasets", "runs", "exports", "studies", "analyses", "bundles", "jobs", "cache", "total"}."""
         use = {kind: size_bytes(self.root / kind) for kind in (*KINDS, "jobs", "cache")}
         return use | {"total": sum(use.values())}
 
@@ -290,11 +292,6 @@ class Workspace(Personas):
             if hits:
                 return hits[0]
         close = difflib.get_close_matches(wanted, [e.name for e in entries], n=1)
-        known = (
-            f"Did you mean '{close[0]}'?"
-            if close
-            else f"There are: {', '.join(e.name for e in entries[:8])}."
-            if entries
-            else "There are none yet."
-        )
+        there = f"There are: {', '.join(e.name for e in entries[:8])}." if entries else "There are none yet."
+        known = f"Did you mean '{close[0]}'?" if close else there
         raise NotFound(f"There is no {SINGULAR[kind]} '{wanted}' in this workspace.", known)
