@@ -38,7 +38,11 @@ class PictureNet(SequenceNet):
 
     def picture(self, items: Tensor) -> Tensor:
         """(B, length) -> (B, d): what the filters see, fully connected."""
-        columns = self.dropout(self.item(items)).transpose(1, 2)  # (B, d, L)
+        return self.state_after(self.item(items))
+
+    def state_after(self, vectors: Tensor) -> Tensor:
+        """Of exactly `length` entries, (B, length, d); padding, a vector of zeros, may be among them."""
+        columns = self.dropout(vectors).transpose(1, 2)  # (B, d, L)
         seen = [F.relu(layer(columns)).amax(2) for layer in self.horizontal]  # (B, f) each
         if self.vertical is not None:
             seen.append(self.vertical(columns).flatten(1))  # (B, d v)

@@ -120,6 +120,10 @@ class SequenceNet(nn.Module):
         """(B, d): the state after the whole history."""
         return self.encode(items)[:, -1]
 
+    @abstractmethod
+    def state_after(self, vectors: Tensor) -> Tensor:
+        """(B, L, d) input vectors of entries, none of them padding -> (B, d): the state after the last. What a bundle runs."""
+
     @property
     def output_table(self) -> Tensor:
         """(I, d): the items' vectors as scores use them."""

@@ -41,11 +41,11 @@ class Block(nn.Module):
         self.query, self.key_value, self.merge = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
         self.network = nn.Sequential(nn.Linear(dim, wide * dim), activation(), Dropout(dropout), nn.Linear(wide * dim, dim))
 
-    def forward(self, x: Tensor, mask: Tensor, last_only: bool = False) -> Tensor:
-        """last_only: the last entry's output alone, (B, 1, d); the others are only looked at."""
+    def forward(self, x: Tensor, mask: Tensor | None, last_only: bool = False) -> Tensor:
+        """mask: None where all may look at all. last_only: the last entry's output alone, (B, 1, d); the others are only looked at."""
         normed = self.norm_attention(x)
         if last_only:
-            x, asking, mask = x[:, -1:], normed[:, -1:], mask[:, :, -1:]
+            x, asking, mask = x[:, -1:], normed[:, -1:], None if mask is None else mask[:, :, -1:]
         else:
             asking = normed
         key, value = self.key_value(normed).chunk(2, -1)
@@ -60,11 +60,11 @@ class Block(nn.Module):
             for weight in (self.key_value.weight[-len(self.merge.weight) :], self.merge.weight):
                 nn.init.eye_(weight)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         if not self.training or not self.dropout.rate:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-        return self.dropout(scores.masked_fill(~mask, -torch.inf).softmax(-1)) @ v
+        return self.dropout((scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)) @ v
 
 
 class Transformer(nn.Module):
@@ -78,9 +78,12 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads, wide, dropout, activation) for _ in range(blocks))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, present: Tensor, last_only: bool = False) -> Tensor:
-        """last_only: (B, 1, d), the state of the last entry, cheaper."""
-        mask = attention_mask(present, self.causal)
+    def forward(self, x: Tensor, present: Tensor | None, last_only: bool = False) -> Tensor:
+        """last_only: (B, 1, d), the state of the last entry, cheaper. present: None where nothing is padding."""
+        mask = None
+        if present is not None or (self.causal and not (last_only and len(self.blocks) == 1)):
+            mask = attention_mask(x.new_ones(x.shape[:2], dtype=torch.bool) if present is None else present, self.causal)
         for number, block in enumerate(self.blocks, 1):
-            x = block(x, mask, last_only and number == len(self.blocks))
+            last = last_only and number == len(self.blocks)
+            x = block(x, None if last and present is None else mask, last)
         return self.norm(x)

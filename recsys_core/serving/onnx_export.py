@@ -7,6 +7,7 @@ Cost: 1 to 4 seconds a network; the graph is as large as the weights.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import tempfile
@@ -107,9 +108,9 @@ def _exported(net: Net) -> onnx.ModelProto:
     _need("onnxscript")
     shapes = tuple(dict.fromkeys(net.dynamic[name], torch.export.Dim.DYNAMIC) if net.dynamic.get(name) else None for name in net.example)
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet():
             program = torch.onnx.export(
-                net.module.eval(),
+                copy.deepcopy(net.module).eval(),  # the exporter may leave its marks on a module
                 tuple(net.example.values()),
                 dynamo=True,
                 verbose=False,
@@ -118,7 +119,7 @@ def _exported(net: Net) -> onnx.ModelProto:
                 dynamic_shapes=shapes,
             )
     except Exception as error:  # whatever the exporter meets: its own errors have no common base
-        said = (str(error).splitlines() or [""])[0][:200]
+        said = (str(error.__cause__ or error).splitlines() or [""])[0][:200]
         raise WorkbenchError(f"This network cannot be exported ({type(error).__name__}: {said}).", "Bundle another model.") from error
     model = program.model_proto
     for value in model.graph.input:  # axes by the names the model gave them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -149,10 +150,10 @@ def _hidden_layers(encoder: nn.Module) -> nn.Module:
     class Hidden(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layers, self.norms = encoder.layers, encoder.norms
+            self.encoder = copy.deepcopy(encoder, {id(encoder.read): None})  # taken for copied, as nothing
 
         def forward(self, read: Tensor) -> Tensor:
-            return encoder.hidden(read)
+            return self.encoder.hidden(read)
 
     return Hidden()
 

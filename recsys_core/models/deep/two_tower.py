@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ...nn.batches import IndexBatches
+    from .._portable import Portable
 
 ITEM_BLOCK = 2**16  # items encoded at once when all are
 
@@ -272,6 +273,11 @@ class TwoTower(DeepRecommender):
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' vectors."""
         return self.item_vectors[items] @ self.item_vectors.T
+
+    def _portable(self) -> Portable:
+        from ._two_tower_bundle import pack
+
+        return pack(self.network, self.item_vectors, self.fitted.threshold, lambda: self.user_vectors(self.fitted.histories()))
 
     # ---- saved: the tables are not saved with a model, what it needs of them is ------------------
     def _state(self) -> dict[str, Any]:

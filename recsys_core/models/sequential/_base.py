@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ...nn.batches import IndexBatches
     from ...nn.sequences import SequenceNet, Windows
+    from .._portable import Portable
 
 LONGEST = 50  # of what "auto" reads: older items rarely say what comes next
 SCORE_BLOCK_ENTRIES = 2**14  # history entries read at once when scoring: fits the CPU's cache
@@ -268,6 +269,16 @@ class SequentialRecommender(DeepRecommender):
                 items = rows[block, rows.shape[1] - max(1, int(lengths[block].max())) :]
                 out[torch.as_tensor(block, device=device)] = network.last_state(torch.as_tensor(items, device=device))
         return out
+
+    # ---- for a bundle ----------------------------------------------------------------------------
+    def _portable(self) -> Portable:
+        from ._bundle import pack
+
+        return pack(self.network, self._reading())
+
+    def _reading(self) -> dict[str, Any]:
+        """What is read of a history: see `portable.forms._sequence.LastItems`."""
+        return {"threshold": self.fitted.threshold, "max_len": self.resolved.max_len}
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' vectors as scores use them."""

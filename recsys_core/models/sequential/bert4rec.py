@@ -88,17 +88,21 @@ def _network(n_items: int, max_len: int, dim: int, blocks: int, heads: int, drop
             for block in self.attend.blocks:
                 block.pass_on()
 
-        def read(self, items: Tensor) -> Tensor:
-            places = torch.arange(max_len - items.shape[1], max_len, device=items.device)  # the last entry is always the last place
-            return self.dropout((self.item(items) + self.place(places)) * dim**0.5)  # (B, L, d)
+        def placed(self, vectors: Tensor) -> Tensor:
+            places = torch.arange(max_len - vectors.shape[1], max_len, device=vectors.device)  # the last entry is always the last place
+            return self.dropout((vectors + self.place(places)) * dim**0.5)  # (B, L, d)
 
         def encode(self, items: Tensor) -> Tensor:
-            return self.head(self.attend(self.read(items), items != self.pad))  # (B, L, d)
+            return self.head(self.attend(self.placed(self.item(items)), items != self.pad))  # (B, L, d)
+
+        def state_after(self, vectors: Tensor) -> Tensor:
+            """The last entry is the hidden item."""
+            return self.head(self.attend(self.placed(vectors), None, last_only=True))[:, 0]  # (B, d)
 
         def last_state(self, items: Tensor) -> Tensor:
             hidden = torch.full_like(items[:, :1], self.mask)
             items = torch.cat([items[:, max(0, items.shape[1] + 1 - max_len) :], hidden], 1)  # what comes next is the hidden item
-            return self.head(self.attend(self.read(items), items != self.pad, last_only=True))[:, 0]  # (B, d)
+            return self.head(self.attend(self.placed(self.item(items)), items != self.pad, last_only=True))[:, 0]  # (B, d)
 
     return BERT4RecNet()
 
@@ -146,6 +150,9 @@ class BERT4Rec(SequentialRecommender):
     def _build(self, n_users: int, n_items: int) -> nn.Module:
         p = self.resolved
         return _network(n_items, p.max_len, p.dim, p.blocks, p.heads, p.dropout)
+
+    def _reading(self) -> dict[str, Any]:
+        return super()._reading() | {"ends_with": self.network.mask}
 
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
         import torch

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ...nn.batches import IndexBatches
+    from .._portable import Portable
 
 FOLD_IN_PLACES = 50  # latest places of a history from which the vector of a new user is found
 FOLD_IN_ITEMS = 512  # items these are compared with
@@ -184,6 +185,20 @@ class Caser(SequentialRecommender):
 
         return each_alone
 
+    # ---- for a bundle ----------------------------------------------------------------------------
+    def _portable(self) -> Portable:
+        from ._bundle import pack
+
+        network, p = self.network, self.resolved
+        reading = self._reading() | {"pad_to": p.max_len}
+        if network.user is None:
+            return pack(network, reading, batched=True)
+        steps = {"places": FOLD_IN_PLACES, "steps": p.fold_in_steps, "rate": FOLD_IN_RATE}
+        users, taste = (table.weight.detach().cpu().numpy() for table in (network.user, network.taste))
+        tables = {"taste": taste, "start": self._start, "drawn": self._compared_with()}
+        of_users = {"users": users, "learnt": self._learnt}
+        return pack(network, reading | steps, form="picture", batched=True, more=tables, of_users=of_users)
+
     # ---- scoring ---------------------------------------------------------------------------------
     def _ready(self) -> None:
         """Where new users start: for each item the mean vector of the users who chose it and were learnt from."""
@@ -215,6 +230,10 @@ class Caser(SequentialRecommender):
         with torch.inference_mode():
             return self.network.scores(torch.cat([self._states(histories), taste], 1)).cpu().numpy()
 
+    def _compared_with(self) -> np.ndarray:
+        """int64 (N,): the items a new user's latest ones are compared with, always the same."""
+        return np.random.default_rng(0).permutation(self.fitted.n_items)[:FOLD_IN_ITEMS]
+
     def _taste(self, histories: Histories) -> Tensor:
         """(B, d) vectors of users never seen: from where users of the same items are, a few steps on what followed each of their
         latest places, everything else held fixed."""
@@ -233,7 +252,7 @@ class Caser(SequentialRecommender):
         places = Places(latest, p.max_len, 1, network.pad, start.device)
         if not len(places):
             return start
-        drawn = torch.as_tensor(np.random.default_rng(0).permutation(n_items)[:FOLD_IN_ITEMS], device=start.device)
+        drawn = torch.as_tensor(self._compared_with(), device=start.device)
         with torch.no_grad():
             row, read, following = places.take(places.latest(FOLD_IN_PLACES))
             target = following.squeeze(1)

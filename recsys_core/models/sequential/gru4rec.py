@@ -150,6 +150,9 @@ def _network(n_items: int, dim: int, hidden: int, layers: int, dropout: float, s
             back = ((places - padding) % length)[..., None].expand(-1, -1, hidden)
             return self.out(self.state_dropout(states.gather(1, back)))  # (B, L, d)
 
+        def state_after(self, vectors: Tensor) -> Tensor:
+            return self.out(self.state_dropout(self.gru(self.dropout(vectors))[0][:, -1]))  # (B, d)
+
     return GRU4RecNet()
 
 
@@ -210,6 +213,9 @@ class GRU4Rec(SequentialRecommender):
 
     def _sequences(self, data: Dataset) -> Histories:
         return sessions(super()._sequences(data), self._pause)[0]
+
+    def _reading(self) -> dict[str, Any]:
+        return super()._reading() | {"pause_hours": self._pause}
 
     def _states(self, histories: Histories) -> Tensor:
         """From the last session of each history."""

@@ -60,15 +60,18 @@ def _network(n_items: int, max_len: int, dim: int, blocks: int, heads: int, drop
             self.dropout = Dropout(dropout)
             self.attend = Transformer(dim, blocks, heads, WIDE, dropout, causal=True)
 
-        def read(self, items: Tensor) -> Tensor:
-            places = torch.arange(max_len - items.shape[1], max_len, device=items.device)  # the last entry is always the last place
-            return self.dropout(self.item(items) * dim**0.5 + self.place(places))  # (B, L, d)
+        def placed(self, vectors: Tensor) -> Tensor:
+            places = torch.arange(max_len - vectors.shape[1], max_len, device=vectors.device)  # the last entry is always the last place
+            return self.dropout(vectors * dim**0.5 + self.place(places))  # (B, L, d)
 
         def encode(self, items: Tensor) -> Tensor:
-            return self.dropout(self.attend(self.read(items), items != self.pad))  # (B, L, d)
+            return self.dropout(self.attend(self.placed(self.item(items)), items != self.pad))  # (B, L, d)
 
         def last_state(self, items: Tensor) -> Tensor:
-            return self.dropout(self.attend(self.read(items), items != self.pad, last_only=True))[:, 0]  # (B, d)
+            return self.dropout(self.attend(self.placed(self.item(items)), items != self.pad, last_only=True))[:, 0]  # (B, d)
+
+        def state_after(self, vectors: Tensor) -> Tensor:
+            return self.attend(self.placed(vectors), None, last_only=True)[:, 0]  # (B, d)
 
     return SASRecNet()
 
