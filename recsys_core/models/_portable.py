@@ -32,6 +32,7 @@ class Net:
 class Portable:
     """form: key. matrices: float ones may be stored narrower (float16, int8), whole numbers and 1-d arrays are stored as they are.
     user_matrices: what was learnt of training users, a row each; a bundle made without users leaves them out, and the form folds in.
+    made_of_users: it answers from rows of training users themselves, so there is no bundle of it without them.
     prune: share -> the same with factors or units taken out; None where there is nothing to take."""
 
     form: str
@@ -40,6 +41,7 @@ class Portable:
     networks: dict[str, Net] = field(default_factory=dict)
     parts: tuple[Portable, ...] = ()
     user_matrices: dict[str, np.ndarray | sparse.csr_matrix] = field(default_factory=dict)
+    made_of_users: bool = False
     prune: Callable[[float], Portable] | None = None
 
 

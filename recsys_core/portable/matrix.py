@@ -27,6 +27,10 @@ class Matrix(ABC):
         """(n,): one cell of each row asked for."""
 
     @abstractmethod
+    def column(self, at: int) -> np.ndarray:
+        """(R,): one column."""
+
+    @abstractmethod
     def dot(self, vector: np.ndarray) -> np.ndarray:
         """(R,): the product with a vector (C,)."""
 
@@ -54,6 +58,10 @@ class Dense(Matrix):
     def cells(self, rows: np.ndarray, column: int) -> np.ndarray:
         found = self.values[rows, column].astype(np.float32)
         return found if self.scales is None else found * self.scales[rows]
+
+    def column(self, at: int) -> np.ndarray:
+        found = self.values[:, at].astype(np.float32)
+        return found if self.scales is None else found * self.scales
 
     def dot(self, vector: np.ndarray) -> np.ndarray:
         vector = np.asarray(vector, np.float32)
@@ -104,6 +112,12 @@ class Sparse(Matrix):
         of, columns, values = self.entries(rows)
         there = columns == column
         return np.bincount(of[there], values[there], minlength=len(rows)).astype(np.float32)
+
+    def column(self, at: int) -> np.ndarray:
+        found = np.flatnonzero(self.indices == at)
+        out = np.zeros(self.shape[0], np.float32)
+        out[np.searchsorted(self.indptr, found, side="right") - 1] = self.data[found]
+        return out
 
     def dot(self, vector: np.ndarray) -> np.ndarray:
         products = self.data.astype(np.float32, copy=False) * np.asarray(vector, np.float32)[self.indices]

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from .. import __version__
+from ..errors import Unsupported
 from ..evaluation.questions import scale_of
 from ..models._base import Recommender
 from ..models._portable import Portable
@@ -78,6 +79,9 @@ def write_bundle(
 
 def pack(portable: Portable, prefix: str, codec: str, members: Members, *, with_users: bool = True) -> dict[str, Any]:
     """Put the arrays of a form and of its parts into `members`; returns what model.json says of it."""
+    if portable.made_of_users and not with_users:
+        rule = "This model answers from what its training users chose, so it cannot be bundled without users."
+        raise Unsupported(rule, "Bundle it with users, or bundle another model.")
     kept = portable.matrices | (portable.user_matrices if with_users else {})
     matrices = {name: _pack_matrix(value, f"{prefix}/{name}", codec, members) for name, value in kept.items()}
     if portable.networks:

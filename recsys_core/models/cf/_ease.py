@@ -16,7 +16,7 @@ from .._base import Cost
 from .._card import block_bytes
 from .._portable import Portable
 from . import _params as shared
-from ._item_to_item import ItemToItem
+from ._item_to_item import ItemToItem, fewer_weights
 from ._neighbours import gram, positives
 from ._params import ValueUse
 
@@ -145,7 +145,7 @@ class ClosedForm(ItemToItem):
     def _portable(self) -> Portable:
         modelled = {} if self._modelled is None else {"modelled": self._modelled}
         settings = {"threshold": self.fitted.threshold, "values": self.resolved.values}
-        return Portable("item_weights", {"weights": self._weights} | modelled, settings)
+        return fewer_weights(Portable("item_weights", {"weights": self._weights} | modelled, settings))
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | ({} if self._modelled is None else {"modelled": self._modelled})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from ...data.histories import Histories
 from .._base import Cost, Explanation, Recommender
 from .._card import block_bytes
 from .._portable import Portable
-from ._neighbours import fill_by_popularity, folded, pairs_within, product_bytes
+from ._neighbours import BLOCK_ENTRIES, fill_by_popularity, folded, pairs_within, product_bytes
 
 
 class ItemToItem(Recommender):
@@ -54,14 +55,52 @@ class ItemToItem(Recommender):
         return Explanation.of_history(entries.indices, entries.data * column[entries.indices], k, self.reason)
 
     def _portable(self) -> Portable:
-        settings = {"threshold": self.fitted.threshold, "values": self.resolved.values, "filled": True}
-        return Portable("item_weights", {"weights": self._weights}, settings)
+        return self._weights_portable(values=self.resolved.values)
+
+    def _weights_portable(self, **more: Any) -> Portable:
+        """The weights as they are. more: settings of the form that only some models have."""
+        settings = {"threshold": self.fitted.threshold, "filled": True, **more}
+        return fewer_weights(Portable("item_weights", {"weights": self._weights}, settings))
 
     def _state(self) -> dict[str, Any]:
         return {"weights": self._weights}
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._weights = state["weights"]
+
+
+def fewer_weights(portable: Portable) -> Portable:
+    """The same with a `prune` that keeps the largest weights of every row, in size.
+
+    A dense matrix only becomes smaller where less than half of it stays: a kept weight takes 8 bytes beside 4. Above that it stays
+    dense, with zeros: no smaller and no quicker."""
+    weights = portable.matrices["weights"]
+
+    def pruned(share: float) -> Portable:
+        kept = largest_of_rows(weights, share)
+        as_it_is = not sparse.issparse(weights) and 8 * kept.nnz >= weights.nbytes
+        return replace(portable, matrices=portable.matrices | {"weights": kept.toarray() if as_it_is else kept}, prune=None)
+
+    return replace(portable, prune=pruned)
+
+
+def largest_of_rows(weights: np.ndarray | sparse.csr_matrix, share: float) -> sparse.csr_matrix:
+    """csr: of every row the given share of its entries taken out, the smallest in size. Source: magnitude pruning, row by row, so that
+    every item of a history keeps its say. Cost: a sort of the entries, some 4 million at a time."""
+    n_rows, n_columns = weights.shape
+    step = max(1, BLOCK_ENTRIES // max(1, n_columns))
+    parts = []
+    for start in range(0, n_rows, step):
+        rows = sparse.csr_matrix(weights[start : start + step], copy=True)
+        rows.eliminate_zeros()
+        sizes = np.diff(rows.indptr)
+        of = np.repeat(np.arange(rows.shape[0]), sizes)
+        rank = np.empty(rows.nnz, np.int64)
+        rank[np.lexsort((-np.abs(rows.data), of))] = np.arange(rows.nnz) - np.repeat(rows.indptr[:-1], sizes)
+        kept = rank < np.ceil((1 - share) * sizes)[of]
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(of[kept], minlength=rows.shape[0]))])
+        parts.append(sparse.csr_matrix((rows.data[kept], rows.indices[kept], indptr), shape=rows.shape))
+    return sparse.csr_matrix(sparse.vstack(parts, format="csr"))
 
 
 def linked(rows: sparse.csr_matrix) -> np.ndarray:

@@ -12,6 +12,7 @@ from ...context import RunContext
 from ...data.dataset import Dataset, DatasetStats
 from ...data.holdout import Holdout
 from .._base import Source
+from .._portable import Portable
 from .._updating import changed_users
 from . import _params as shared
 from ._item_to_item import ItemToItem, linked
@@ -100,6 +101,9 @@ class ItemKnn(ItemToItem):
         items = weigh(items, scheme, inverse_frequency(items), mean_length, params.k1, params.b)
         lean = params.alpha if params.similarity == "asymmetric" else 0.5
         return item_neighbours(items, params.neighbours, lean, params.shrinkage, ctx, scored)
+
+    def _portable(self) -> Portable:
+        return self._weights_portable(values=self.resolved.values, similar_by="column")
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """What speaks for each item: those are the links that were kept for it."""

@@ -14,6 +14,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from .._base import Cost, Source
 from .._card import block_bytes
+from .._portable import Portable
 from . import _params as shared
 from ._item_to_item import ItemToItem
 from ._neighbours import (
@@ -156,3 +157,6 @@ class SeqItemKnn(ItemToItem):
         out = sparse.csr_matrix((weights.astype(np.float32), kept.items, kept.indptr), shape=(len(kept), self.fitted.n_items), copy=True)
         out.sum_duplicates()
         return out
+
+    def _portable(self) -> Portable:
+        return self._weights_portable(decay=self.resolved.decay, long_term=self.resolved.long_term)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..history import History
 from ._base import Form, Stored
+from ._entries import entries_of, filled, per_entry, popularity_of
 
 
 class ItemWeights(Form):
@@ -13,7 +14,8 @@ class ItemWeights(Form):
 
     settings: threshold; values: "ignore" (1 an item), "linear" or "log" (of what the values add up to); filled: items without any
     evidence follow all others, by popularity; decay, long_term: an entry counts long_term + (1 - long_term) · decay^age, and
-    repeated items add up. Matrices: weights (M, M); modelled int64 (M,), the items in it, where not all are.
+    repeated items add up; similar_by: "column" (what speaks for an item) or, without a word, what it speaks for. Matrices: weights
+    (M, M); modelled int64 (M,), the items in it, where not all are.
     """
 
     key = "item_weights"
@@ -26,21 +28,16 @@ class ItemWeights(Form):
         if self.modelled is not None:
             self.places = np.full(self.n_items, -1, np.int64)
             self.places[self.modelled] = np.arange(len(self.modelled))
-        self.popularity = stored.counts / max(1.0, float(stored.counts.max(initial=0)))
+        self.popularity = popularity_of(stored.counts)
 
     def entries(self, history: History) -> tuple[np.ndarray, np.ndarray]:
         """(codes, entries): what each item of the history counts."""
+        if "decay" not in self.settings:
+            return entries_of(history, self.settings)
         kept = history.relevant(self.settings.get("threshold"))
-        if "decay" in self.settings:
-            age = np.arange(len(kept) - 1, -1, -1)
-            lasting = self.settings["long_term"]
-            counted = (lasting + (1 - lasting) * self.settings["decay"] ** age.astype(np.float64)).astype(np.float32)
-            return History(kept.items, counted).row(binary=False)
-        values = self.settings.get("values", "ignore")
-        codes, entries = kept.row(binary=values == "ignore")
-        if values != "ignore":
-            entries = np.maximum(entries, 0)
-        return codes, np.log1p(entries) if values == "log" else entries
+        age, lasting = np.arange(len(kept) - 1, -1, -1), self.settings["long_term"]
+        counted = (lasting + (1 - lasting) * self.settings["decay"] ** age.astype(np.float64)).astype(np.float32)
+        return History(kept.items, counted).row(binary=False)
 
     def scores(self, history: History, user: int = -1) -> np.ndarray:
         codes, entries = self.entries(history)
@@ -49,17 +46,14 @@ class ItemWeights(Form):
         else:
             out, at = np.zeros(self.n_items, np.float32), self.places[codes]
             out[self.modelled] = self.weights.weighted_sum(at[at >= 0], entries[at >= 0])
-        return self._filled(out) if self.settings.get("filled") else out
-
-    def _filled(self, scores: np.ndarray) -> np.ndarray:
-        unit = max(float(scores.max(initial=0)) * 1e-3, 0.0) or 1.0
-        return np.where(scores > 0, scores, (self.popularity - 1 - 1e-6) * np.float32(unit)).astype(np.float32)
+        return filled(out, self.popularity) if self.settings.get("filled") else out
 
     def similar(self, item: int) -> np.ndarray:
         at = item if self.modelled is None else int(self.places[item])
         out = np.full(self.n_items, -np.inf, np.float32)
         if at >= 0:
-            row = self.weights.take(np.array([at]))[0]
+            by_column = self.settings.get("similar_by") == "column"
+            row = self.weights.column(at) if by_column else self.weights.take(np.array([at]))[0]
             linked = np.where(row > 0, row, -np.inf) if self.settings.get("filled") else row
             out[slice(None) if self.modelled is None else self.modelled] = linked
         return out
@@ -71,7 +65,4 @@ class ItemWeights(Form):
         known = (rows >= 0) & (to >= 0)
         parts = np.zeros(len(codes), np.float32)
         parts[known] = entries[known] * self.weights.cells(rows[known], to)
-        at = np.searchsorted(codes, history.items).clip(max=max(0, len(codes) - 1))
-        there = codes[at] == history.items if len(codes) else np.zeros(len(history), bool)
-        times = np.bincount(at[there], minlength=len(codes)).clip(1) if len(codes) else np.ones(0)
-        return np.where(there, parts[at] / times[at], 0) if len(codes) else np.zeros(len(history)), True
+        return per_entry(history, codes, parts), True
