@@ -98,11 +98,11 @@ def _tell_report(report: dict[str, Any]) -> None:
         for one in report["variants"]
     ]  # fmt: skip
     k = report["k"]
-    print_table(["variant", f"overlap@{k}", f"NDCG@{k}", "score error", "size", "p50 ms", "p99 ms", "MiB", "shipped"], rows)
+    print_table(["variant", f"overlap@{k}", f"NDCG@{k}", "score error", "size", "p50 ms", "p99 ms", "memory MB", "shipped"], rows)
     print(f"\n{report_sentence(report)}")
     for warning in report["warnings"]:
         say(warning)
 
 
 def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 2**20:.1f} MiB" if n_bytes >= 2**20 else f"{n_bytes / 2**10:.0f} KiB"
+    return f"{n_bytes / 2**20:.1f} MB" if n_bytes >= 2**20 else f"{n_bytes / 2**10:.0f} KB"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+LEAST_OVERLAP, MOST_LOSS = 0.95, 0.01  # what a smaller variant must keep of the lists, and may lose of NDCG
 SHOWN_METRICS = ("ndcg", "recall", "hit_rate", "precision")
 
 
@@ -13,7 +14,7 @@ def told_of(manifest: Mapping[str, Any], size_bytes: int) -> list[str]:
     model, data, run = manifest["model"], manifest["data"], manifest.get("run") or {}
     variant = manifest.get("variant") or manifest.get("codec", "float32")
     lines = [
-        f"{model['label']}: {variant}, {size_bytes / 2**20:,.1f} MiB, written by version {manifest.get('version', 'unknown')}.",
+        f"{model['label']}: {variant}, {size_bytes / 2**20:,.1f} MB, written by version {manifest.get('version', 'unknown')}.",
         f"Trained on {_data(run, data)}: {data['n_users']:,} users, {data['n_items']:,} items, {data['n_interactions']:,} interactions.",
     ]
     if run.get("name"):
@@ -45,10 +46,9 @@ def report_sentence(report: Mapping[str, Any]) -> str:
         loss = shipped["ndcg_loss"]
         ndcg = f", NDCG@{k} is {abs(loss):.2%} {'lower' if loss > 0 else 'higher'}" if abs(loss) >= 5e-5 else f", NDCG@{k} is the same"
     return (
-        f"Over {n:,} test users the lists of {k} of {shipped['name']} share {shipped['overlap']:.1%} with those of the "
-        f"trained model{ndcg}; "
-        f"a list takes {shipped['p50_ms']:.2g} ms (one in a hundred {shipped['p99_ms']:.2g} ms) on one thread, "
-        f"the process {shipped['memory_mb']:.0f} MiB."
+        f"On {n:,} test users, lists of {k} from {shipped['name']} hold {shipped['overlap']:.1%} of the items of the trained model's "
+        f"lists{ndcg}. A list takes {shipped['p50_ms']:.2g} ms on one thread, one in a hundred more than {shipped['p99_ms']:.2g} ms; "
+        f"the process takes {shipped['memory_mb']:.0f} MB."
     )
 
 

@@ -22,9 +22,9 @@ from ..models._base import Recommender
 from ..portable.bundle import Bundle, best_of
 from ..portable.measure import save_asked
 from .bundle_sample import Sample
+from .bundle_words import LEAST_OVERLAP, MOST_LOSS
 
 K = 20
-LEAST_OVERLAP, MOST_LOSS = 0.95, 0.01
 WORTH_IT = 0.95  # a variant above this share of the size saves nothing that would be worth any difference
 WHOLE = "fp32"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -124,7 +124,7 @@ def in_fresh_process(path: Path, sample: Sample, folder: Path) -> dict[str, floa
 
 
 def judged(variants: list[Parity], failed: list[str]) -> tuple[dict[str, Any], str]:
-    """(the report, the name of the variant that is shipped): the smallest of those that give the model's lists and save something, else whole.
+    """(the report, the name of the variant that is shipped): the smallest that gives the model's lists and saves something, else whole.
 
     variants: the whole model first. failed: sentences about variants that could not be made."""
     whole, smaller = variants[0], variants[1:]
@@ -147,7 +147,7 @@ def _why(one: Parity, shipped: Parity, whole: Parity) -> str:
         share = f"It gives the same lists at {one.size_bytes / max(1, whole.size_bytes):.0%} of the size."
         return "The numbers as they were learnt." if one is whole else share
     if one is whole:
-        return "What the others are held against; a smaller one gives the same lists."
+        return "The numbers as they were learnt; a smaller variant gives the same lists."
     if one.size_bytes > WORTH_IT * whole.size_bytes:
         return "It gives the same lists, but saves next to nothing."
     return f"It gives the same lists, but {shipped.name} is smaller."
