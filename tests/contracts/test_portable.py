@@ -243,7 +243,7 @@ def test_models_that_cannot_be_bundled_say_so_in_a_sentence():
 
 
 WITHOUT_FORM = {
-    "als", "anil", "auto_fusion", "average", "biased_mf", "bpr", "cascade", "cold_bridge", "content_knn", "deepfm", "feature_mf",
-    "fine_tuned", "fomaml", "gmf", "lightgcn", "lmf", "m6_rec", "maml", "melu", "meta_average", "mlp", "neumf", "nmf",
-    "proximal_meta", "pure_svd", "random", "rank_fusion", "reptile", "stacking", "switching", "user_knn", "weighted",
+    "anil", "auto_fusion", "average", "cascade", "cold_bridge", "deepfm", "fine_tuned", "fomaml", "gmf", "lightgcn",
+    "m6_rec", "maml", "melu", "meta_average", "mlp", "neumf", "proximal_meta", "rank_fusion", "reptile", "stacking",
+    "switching", "weighted",
 }  # fmt: skip

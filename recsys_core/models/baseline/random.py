@@ -12,6 +12,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from .._base import Cost, Recommender
 from .._card import block_bytes
+from .._portable import Portable
 
 
 class Random(Recommender):
@@ -47,6 +48,9 @@ class Random(Recommender):
 
     def cost(self, stats: DatasetStats) -> Cost:
         return Cost(3 * block_bytes(stats), 0.01, "nothing is learnt")
+
+    def _portable(self) -> Portable:
+        return Portable("random", settings={"seed": self._seed})
 
     def _state(self) -> dict[str, Any]:
         return {"seed": self._seed}

@@ -7,8 +7,9 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -18,8 +19,10 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...data.topk import top_k
 from .._base import Recommender
+from .._portable import Portable
 from .._updating import changed_users, grown
 from .._vectors import cosines
+from ._fewer_factors import principal, with_fewer_factors
 
 BLOCK_BYTES = 4 * 2**20  # a block of scores: small enough to stay in the cache between its passes
 
@@ -32,6 +35,7 @@ class FactorModel(Recommender):
     """
 
     family = "Matrix factorisation"
+    users_are_solved: ClassVar[bool] = True  # vectors of training users are those of their histories; False: learnt otherwise
     user_factors: np.ndarray
     item_factors: np.ndarray
     item_bias: np.ndarray | None = None
@@ -101,6 +105,25 @@ class FactorModel(Recommender):
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         return cosines(self.item_factors, items)
+
+    # ---- for a bundle ----------------------------------------------------------------------------
+    def _factors_portable(self, form: str, settings: dict[str, Any], **more: np.ndarray) -> Portable:
+        """Vectors and biases under this form (one of `portable.forms` that are `Factors`). more: further arrays it reads."""
+        bias = {} if self.item_bias is None else {"bias": self.item_bias}
+        settings = {"threshold": self.fitted.threshold, **settings}
+        users = {"users": self.user_factors}
+        return Portable(form, {"items": self.item_factors} | bias | more, settings, user_matrices=users, prune=self._fewer_factors)
+
+    def _fewer_factors(self, share: float) -> Portable:
+        """The same with this share of the factors taken out."""
+        return replace(with_fewer_factors(self, share)._portable(), prune=None)
+
+    def _turn_to(self, keep: int) -> np.ndarray:
+        """(F, k): what vectors are multiplied with to have `keep` factors; orthonormal columns."""
+        return principal(self.user_factors, self.item_factors, keep)
+
+    def _turned(self, turn: np.ndarray) -> None:
+        """Optional: what else lies in the space of the factors goes over to `x @ turn` (F, k)."""
 
     def _state(self) -> dict[str, Any]:
         bias = {} if self.item_bias is None else {"item_bias": self.item_bias}

@@ -12,6 +12,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Explanation, Source
+from .._portable import Portable
 from .._updating import changed_items, changed_users, grown
 from . import _params as shared
 from ._factors import FactorModel, auto_factors, factor_bytes, mean_weight, noise_level, raw_weights, single_threaded_blas
@@ -137,6 +138,11 @@ class ALS(FactorModel):
     def _fold_in(self, histories: Histories) -> np.ndarray:
         """Eq. 4: x = (YᵀY + Yᵀ(C - 1)Y + λ)⁻¹ Yᵀ C p."""
         return self._solve(histories)
+
+    def _portable(self) -> Portable:
+        p = self.resolved
+        settings = {"alpha": p.alpha, "weighting": p.weighting, "weight_scale": self.weight_scale, "regularization": p.regularization}
+        return self._factors_portable("als", settings)
 
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         """Section 5: the score is a sum over the history, Σ_j c_j · y_iᵀ W y_j with W = (Yᵀ C Y + λ)⁻¹."""

@@ -13,9 +13,11 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Need, Source
+from .._portable import Portable
 from .._vectors import cosines
 from . import _params as shared
 from ._factors import FactorModel, auto_factors, factor_bytes, noise_level, single_threaded_blas
+from ._fewer_factors import beside_a_constant, principal
 from ._fold_in import weighted_ridge
 
 OBSERVED_WEIGHT = 4.0  # ranking: what a rated pair weighs more than an unrated one (as ALS's alpha)
@@ -177,6 +179,25 @@ class BiasedMF(FactorModel):
         if self.resolved.ranking == "likely":
             return self._solve_ranking(ratings, self.item_factors)
         return self._solve(ratings, self.rating_items, self.rating_bias)
+
+    def _portable(self) -> Portable:
+        p, values = self.resolved, self.fitted.value
+        low, high = float(values.min()), float(values.max())
+        settings: dict[str, Any] = {"rank": p.ranking, "best": high}
+        if p.ranking == "likely":
+            scale = {"low": low, "top": high, "step": (high - low) / 4 or 1.0}
+            settings |= scale | {"observed": OBSERVED_WEIGHT, "ridge": 2.2 * noise_level(self.fitted.stats)}
+        else:
+            settings |= {"regularization": p.regularization, "bias_regularization": p.bias_regularization, "constant": True}
+        return self._factors_portable("biased_mf", settings)
+
+    def _turn_to(self, keep: int) -> np.ndarray:
+        turn = principal if self.resolved.ranking == "likely" else beside_a_constant
+        return turn(self.user_factors, self.item_factors, keep)
+
+    def _turned(self, turn: np.ndarray) -> None:
+        if self.resolved.ranking == "rating":
+            self.rating_users, self.rating_items = self.rating_users @ turn, self.rating_items @ turn
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         return cosines(self.item_factors if self.resolved.ranking == "likely" else self.rating_items[:, :-1], items)

@@ -12,6 +12,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Source
+from .._portable import Portable
 from . import _params as shared
 from ._factors import FactorModel, factor_bytes, log_popularity, single_threaded_blas
 from ._fold_in import maximise, popularity_sample, positives
@@ -37,6 +38,7 @@ class BPR(FactorModel):
     """
 
     key = "bpr"
+    users_are_solved = False
     label = "BPR"
     summary = "Learns the order of items rather than their values. Worth a try on clicks and purchases without ratings."
     source = Source("Rendle et al.: BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009", "https://arxiv.org/abs/1205.2618")
@@ -137,3 +139,10 @@ class BPR(FactorModel):
         centre = weight @ vectors
         curvature = (vectors * weight[:, None]).T @ vectors - np.outer(centre, centre) + decay * np.eye(vectors.shape[1])
         return maximise(objective, mean.shape, curvature, FOLD_IN_STEPS, width=len(sample))
+
+    def _portable(self) -> Portable:
+        popularity = log_popularity(self.fitted)
+        decay = max(FOLD_IN_SHRINKAGE * self.resolved.regularization, 1e-4)
+        settings = {"sample": FOLD_IN_ITEMS, "steps": FOLD_IN_STEPS, "decay": decay}
+        relative = self.item_bias - self.resolved.popularity_correction * popularity
+        return self._factors_portable("bpr", settings, relative=relative, share=np.exp(popularity))

@@ -13,9 +13,11 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Source
+from .._portable import Portable
 from .._vectors import cosines
 from . import _params as shared
 from ._factors import FactorModel, factor_bytes, log_popularity, mean_weight, raw_weights, single_threaded_blas
+from ._fewer_factors import beside_a_constant
 from ._fold_in import maximise, popularity_sample, positives
 
 FOLD_IN_STEPS = 25
@@ -36,6 +38,7 @@ class LMF(FactorModel):
     """
 
     key = "lmf"
+    users_are_solved = False
     label = "Logistic MF"
     summary = "Learns the odds that a user takes an item. For clicks and counts, as a third view beside ALS and BPR."
     source = Source(
@@ -145,6 +148,24 @@ class LMF(FactorModel):
         total = confidence.sum() / max(1, len(histories)) + n_negative.sum() / max(1, len(histories))
         curvature = total / 4 * (vectors * weight[:, None]).T @ vectors + decay * np.eye(vectors.shape[1])
         return maximise(objective, (len(histories), all_items.shape[1]), curvature, FOLD_IN_STEPS, width=len(sample))
+
+    def _portable(self) -> Portable:
+        p, counts = self.resolved, self.fitted.item_counts
+        settings = {
+            "weighting": p.weighting,
+            "weight_scale": self.weight_scale,
+            "negatives": p.negatives,
+            "most_negatives": p.factors + 2,
+            "sample": FOLD_IN_ITEMS,
+            "steps": FOLD_IN_STEPS,
+            "decay": max(p.regularization, 1e-3),
+            "constant": True,
+        }
+        relative = self.item_bias - p.popularity_correction * log_popularity(self.fitted)
+        return self._factors_portable("lmf", settings, relative=relative, share=counts / max(1, counts.sum()))
+
+    def _turn_to(self, keep: int) -> np.ndarray:
+        return beside_a_constant(self.user_factors, self.item_factors, keep)
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         return cosines(self.item_factors[:, :-1], items)  # the last column is the constant that carries the user's bias

@@ -15,8 +15,10 @@ from ...data.holdout import Holdout
 from ...errors import Unsupported
 from ...params import Params, param
 from .._base import Cost, Source
+from .._portable import Portable
 from . import _params as shared
 from ._factors import FactorModel, auto_factors, factor_bytes, mean_weight, noise_level, raw_weights, single_threaded_blas
+from ._fewer_factors import strongest
 from ._fold_in import positives, row_blocks
 from ._params import Weighting
 
@@ -152,6 +154,14 @@ class NMF(FactorModel):
                 ratio = sparse.csr_matrix((part.data / np.maximum(expected, 1e-12), part.indices, part.indptr), shape=part.shape)
                 users[block] *= (ratio @ items) / (total + self.resolved.regularization * users[block])
         return users
+
+    def _portable(self) -> Portable:
+        p = self.resolved
+        settings = {"weighting": p.weighting, "weight_scale": self.weight_scale, "loss": p.loss, "regularization": p.regularization}
+        return self._factors_portable("nmf", settings | {"passes": FOLD_IN_ITERATIONS})
+
+    def _turn_to(self, keep: int) -> np.ndarray:
+        return strongest(self.user_factors, self.item_factors, keep)
 
 
 def _quietly(function: Any, *args: Any, **named: Any) -> Any:

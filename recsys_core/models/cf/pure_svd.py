@@ -13,6 +13,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Explanation, Source
+from .._portable import Portable
 from . import _params as shared
 from ._factors import FactorModel, factor_bytes, mean_weight, raw_weights, single_threaded_blas
 from ._fold_in import positives
@@ -125,6 +126,11 @@ class PureSVD(FactorModel):
 
     def _fold_in(self, histories: Histories) -> np.ndarray:
         return self._rows(histories) @ self.item_factors
+
+    def _portable(self) -> Portable:
+        damping = self.resolved.popularity_damping
+        scale = {"item_scale": np.maximum(self.fitted.item_counts, 1.0) ** (-2 * damping)} if damping else {}
+        return self._factors_portable("pure_svd", {"weighting": self.resolved.weighting, "weight_scale": self.weight_scale}, **scale)
 
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         """score = Σ_j r_j · v_j·v_i: one part for each item of the history."""

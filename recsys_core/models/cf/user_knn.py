@@ -14,6 +14,7 @@ from ...data.histories import Histories
 from ...data.holdout import Holdout
 from .._base import Cost, Explanation, Recommender, Source
 from .._card import block_bytes
+from .._portable import Portable
 from . import _params as shared
 from ._neighbours import (
     auto_neighbours,
@@ -147,6 +148,15 @@ class UserKnn(Recommender):
             "How much of the likeness to neighbours who have this item rests on each item of the history; the parts add up to the score."
         )
         return Explanation.of_history(row.indices, row.data * share[row.indices], k, method)
+
+    def _portable(self) -> Portable:
+        p = self.resolved
+        settings = {
+            "threshold": self.fitted.threshold, "values": p.values, "scheme": {"item_idf": "idf"}.get(p.weighting, p.weighting),
+            "k1": p.k1, "b": p.b, "mean_length": self._mean_length, "scale": self._scale, "shrinkage": p.shrinkage,
+            "lean": p.alpha if p.similarity == "asymmetric" else 0.5, "neighbours": p.neighbours,
+        }  # fmt: skip
+        return Portable("user_knn", {"votes": self._votes, "idf": self._idf}, settings, made_of_users=True)
 
     def _state(self) -> dict[str, Any]:
         return {"votes": self._votes, "idf": self._idf, "mean_length": self._mean_length, "scale": self._scale}

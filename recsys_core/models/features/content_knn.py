@@ -15,6 +15,7 @@ from ...data.topk import top_k
 from ...params import Params, param
 from .._base import Cost, Explanation, Need, Recommender, Source, block_bytes
 from .._features import SideFeatures
+from .._portable import Portable
 from ..cf import _params as shared
 from ..cf._neighbours import fill_by_popularity, folded
 from ..cf._params import ValueUse
@@ -133,6 +134,11 @@ class ContentKnn(Recommender):
         column = self.vectors.similar(np.array([item]))[0] if self._weights is None else self._weights[:, [item]].toarray().ravel()
         method = "How alike each item of the history and this one are by their columns; they add up to the score."
         return Explanation.of_history(entries.indices, entries.data * column[entries.indices], k, method)
+
+    def _portable(self) -> Portable:
+        settings = {"threshold": self.fitted.threshold, "values": self.resolved.values}
+        parts = {"wide": self.vectors.sparse, "flat": self.vectors.dense, "weights": self._weights}
+        return Portable("content_knn", {name: part for name, part in parts.items() if part is not None and part.shape[1]}, settings)
 
     def _state(self) -> dict[str, Any]:
         return self.vectors.state() | ({} if self._weights is None else {"weights": self._weights})

@@ -15,6 +15,7 @@ from ...data.holdout import Holdout
 from ...params import Params, param
 from .._base import Cost, Explanation, Need, Source, block_bytes
 from .._features import SideFeatures
+from .._portable import Portable
 from ..cf import _params as shared
 from ..cf._factors import FactorModel, auto_factors, factor_bytes, mean_weight, noise_level, raw_weights
 from ..cf._fold_in import positives, weighted_ridge
@@ -167,6 +168,15 @@ class FeatureMf(FactorModel):
 
     def _table_scores(self, histories: Histories, users: np.ndarray) -> np.ndarray:
         return self._queries(self._solve(histories, self._centres(users))) @ self._catalogue.T
+
+    def _portable(self) -> Portable:
+        p = self.resolved
+        settings = {"alpha": p.alpha, "weighting": p.weighting, "weight_scale": self.weight_scale, "regularization": p.regularization}
+        centre = {} if self.of_users is None else {"centre": self._centres(np.array([-1]))[0]}
+        return self._factors_portable("als", settings | {"reads_users": self.reads_user_table}, **centre)
+
+    def _turned(self, turn: np.ndarray) -> None:
+        self.of_users = None if self.of_users is None else self.of_users @ turn
 
     def _explain(self, item: int, history: Histories, user: int | None, k: int) -> Explanation:
         row = positives(history, self.fitted)
