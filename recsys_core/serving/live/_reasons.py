@@ -1,0 +1,44 @@
+"""Why an item is on a list, from what the form can tell."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...portable.bundle import Bundle
+from ...portable.history import History
+from .records import Path, Reasons
+
+LEFT_OUT_AT_MOST = 30  # newest entries tried where a form cannot say what each adds
+
+
+def reasons(bundle: Bundle, known: History, user: int, item: int, score: float, path: Path, k: int) -> Reasons:
+    """user: training code where nothing came since, else -1. score: the item's."""
+    name = bundle.items.ids[item]
+    if path in ("popular", "content") or item >= bundle.n_items:
+        said = {"popular": "It is popular now.", "content": "Its columns are like those of what was chosen."}
+        return Reasons(name, (), score, False, said.get(path, "It is new; its columns are like those of items the model puts high."), path)
+    told = known if user >= 0 else bundle.scale.told(known)
+    found = bundle.form.shares(item, told)
+    if found is not None:
+        parts, exact = found
+        method = "What each item of the history adds to the score" + ("; the parts add up to it." if exact else ", as shares.")
+    else:
+        told = told.last(LEFT_OUT_AT_MOST)
+        everything = np.arange(len(told))
+        whole = float(bundle.form.scores(told)[item]) if len(told) else 0.0
+        parts = np.array([whole - _without(bundle, told, everything != at, item) for at in everything])
+        exact, method = False, f"How far the score falls without each of the newest {len(told)} items of the history."
+    order = np.argsort(-np.abs(parts), kind="stable")
+    order = order[np.asarray(parts)[order] != 0][:k]
+    order = order[np.argsort(-np.asarray(parts)[order], kind="stable")]
+    named = tuple((bundle.items.ids[told.items[at]], float(parts[at])) for at in order)
+    brought = getattr(bundle.form, "part_shares", lambda *_: None)(item, told)
+    models = tuple((str(label), float(share)) for label, share in brought or ())
+    return Reasons(name, named, score, exact, method, path, models)
+
+
+def _without(bundle: Bundle, told: History, keep: np.ndarray, item: int) -> float:
+    rest = told.take(keep)
+    if not len(rest) and not bundle.form.serves_nothing:
+        return float(bundle.popularity[item])
+    return float(bundle.form.scores(rest)[item])

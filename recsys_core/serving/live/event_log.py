@@ -1,0 +1,206 @@
+"""The log of events: one checked line an event, added to the end of one file, whoever writes.
+
+Several processes may write one file: each line goes out in a single append, and `fresh` gives what all of them wrote since it was last
+asked.
+A line is `\\n<crc32> <json>\\n`: the line break before it parts it from a line that was torn when its writer died. What was written is
+safe from a killed process at once, and from a power cut after the next sync (0.2 s, or at once with sync="always").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import zlib
+from array import array
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from ...portable.ids import hash_of
+from .records import Event
+
+SYNC_SECONDS, READ_BYTES, MOST_WAITING = 0.2, 2**20, 100_000
+
+
+class EventLog:
+    """problem: a sentence while events cannot be written, else None; they then wait in memory (at most 100,000, the oldest give way) and
+    are written with the next one that can be. skipped: lines that were torn or damaged. Thread-safe."""
+
+    def __init__(self, path: Path | str, *, sync: Literal["interval", "always"] = "interval") -> None:
+        self.path, self.sync = Path(path), sync
+        self.problem: str | None = None
+        self.skipped = self.lost = 0
+        self._waiting: deque[Event] = deque()
+        self._lock = threading.Lock()
+        self._file = -1
+        self._read = -1
+        self._read_to = 0
+        self._index: dict[int, array[int]] = {}
+        self._dirty, self._closed = threading.Event(), threading.Event()
+        self._syncer: threading.Thread | None = None
+
+    # ---- writing -----------------------------------------------------------------------------------
+    def append(self, event: Event) -> int:
+        """The offset of the event in the file, or -1: it waits in memory, and `problem` says why."""
+        with self._lock:
+            self._waiting.append(event)
+            if len(self._waiting) > MOST_WAITING:
+                self._waiting.popleft()
+                self.lost += 1
+            offset = -1
+            while self._waiting:
+                offset = self._write(self._waiting[0])
+                if offset < 0:
+                    return -1
+                self._waiting.popleft()
+            return offset
+
+    def flush(self) -> bool:
+        """Write what waits and sync; whether nothing waits any more."""
+        with self._lock:
+            while self._waiting and self._write(self._waiting[0]) >= 0:
+                self._waiting.popleft()
+            self._sync_now()
+            return not self._waiting
+
+    @property
+    def waiting(self) -> int:
+        """Events that are not on disk yet."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Write and sync what is left. The log can be used again."""
+        self.flush()
+        self._closed.set()
+        self._dirty.set()
+        with self._lock:
+            for name in ("_file", "_read"):
+                if getattr(self, name) >= 0:
+                    os.close(getattr(self, name))
+                    setattr(self, name, -1)
+
+    def _write(self, event: Event) -> int:
+        line = _line(event)
+        try:
+            if self._file < 0:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            written = os.write(self._file, line)
+            if written < len(line):
+                raise OSError(f"only {written} of {len(line)} bytes could be written")
+            end = os.lseek(self._file, 0, os.SEEK_CUR)  # where this very append ended, whoever else writes
+        except OSError as error:
+            self.problem = f"Events cannot be written to {self.path.name} ({error.strerror or error}); they are kept in memory for now."
+            if self._file >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(self._file)
+            self._file = -1
+            return -1
+        self.problem = None
+        if self.sync == "always":
+            self._sync_now()
+        else:
+            self._sync_later()
+        return end - len(line) + 1  # behind the line break it begins with
+
+    def _sync_now(self) -> None:
+        if self._file >= 0:
+            with contextlib.suppress(OSError):  # pipes and the like know no sync; a disk that cannot will fail the next write
+                os.fdatasync(self._file)
+
+    def _sync_later(self) -> None:
+        if self._syncer is None or not self._syncer.is_alive():
+            self._closed.clear()
+            self._syncer = threading.Thread(target=self._keep_synced, name="event-log-sync", daemon=True)
+            self._syncer.start()
+        self._dirty.set()
+
+    def _keep_synced(self) -> None:
+        while not self._closed.is_set():
+            self._dirty.wait()
+            self._dirty.clear()
+            self._sync_now()
+            self._closed.wait(SYNC_SECONDS)
+
+    # ---- reading -----------------------------------------------------------------------------------
+    def fresh(self) -> list[tuple[int, Event]]:
+        """(offset, event) of all that was written since the last call, by this process and others, in the order of the file."""
+        try:
+            if self._read < 0:
+                self._read = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            if os.fstat(self._read).st_size <= self._read_to:
+                return []
+        except OSError:
+            return []
+        with self._lock:
+            found = []
+            for offset, event, after in self._lines(self._read, self._read_to):
+                self._read_to = after
+                if event is None:
+                    self.skipped += 1
+                    continue
+                found.append((offset, event))
+                self._index.setdefault(hash_of(event.user), array("q")).append(offset)
+            return found
+
+    def of(self, user: str) -> list[tuple[int, Event]]:
+        """(offset, event) of one user, oldest first, of what `fresh` has given."""
+        with self._lock:
+            offsets = list(self._index.get(hash_of(user), ()))
+            found = ((offset, next(self._lines(self._read, offset), None)) for offset in offsets)
+            return [(offset, line[1]) for offset, line in found if line is not None and line[1] is not None and line[1].user == user]
+
+    @property
+    def users(self) -> int:
+        """How many different users are in what was read."""
+        return len(self._index)
+
+    @staticmethod
+    def _lines(file: int, start: int) -> Iterator[tuple[int, Event | None, int]]:
+        """(offset, event or None where damaged, offset behind it) of every whole line."""
+        at, rest = start, b""
+        while block := os.pread(file, READ_BYTES if at > start or start == 0 else 4096, at):
+            begin, at = at - len(rest), at + len(block)
+            *whole, rest = (rest + block).split(b"\n")
+            for line in whole:
+                offset, begin = begin, begin + len(line) + 1
+                if line:
+                    yield offset, _event(line), begin
+
+
+def read_events(path: Path | str, start: int = 0) -> tuple[list[Event], int, int]:
+    """(events, damaged lines, offset behind the last whole line) of a log file, from an offset on; for those who only read."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        events, damaged, end = [], 0, start
+        for _, event, end in EventLog._lines(file, start):  # noqa: B007 - the last one is wanted
+            if event is None:
+                damaged += 1
+            else:
+                events.append(event)
+        return events, damaged, end
+    finally:
+        os.close(file)
+
+
+def _line(event: Event) -> bytes:
+    said: dict[str, Any] = {"u": event.user, "i": event.item, "e": event.event, "t": event.time}
+    said |= {} if event.value is None else {"v": event.value}
+    said |= {} if event.features is None else {"f": dict(event.features)}
+    text = json.dumps(said, ensure_ascii=True, separators=(",", ":"), allow_nan=False, default=str).encode()
+    return b"\n%08x %b\n" % (zlib.crc32(text), text)
+
+
+def _event(line: bytes) -> Event | None:
+    if len(line) < 10 or line[8:9] != b" ":
+        return None
+    try:
+        if int(line[:8], 16) != zlib.crc32(line[9:]):
+            return None
+        said = json.loads(line[9:])
+        return Event(said["u"], said["i"], said["e"], said.get("v"), said["t"], said.get("f"))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,79 @@
+"""What users did since training, for those seen last; the others are read back from the log."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...portable.history import History
+from ...portable.scale import Scale
+from .records import LIKES
+
+MOST_SKIPS, MOST_ENTRIES = 50, 5_000
+
+
+@dataclass
+class Session:
+    """One user's events since training. entries: (item code, value, time), oldest first; of an item that was disliked or rated, what was
+    said last. skips: codes shown and passed over. version: how many events there were."""
+
+    entries: list[tuple[int, float, float]] = field(default_factory=list)
+    skips: deque[int] = field(default_factory=lambda: deque(maxlen=MOST_SKIPS))
+    judged: set[int] = field(default_factory=set)  # items whose latest word stands for all before it, those in training included
+    version: int = 0
+
+    def take(self, code: int, event: str, value: float | None, time: float, scale: Scale) -> None:
+        """Take one event in."""
+        self.version += 1
+        if event == "skip":
+            self.skips.append(code)
+            return
+        if code in self.skips:
+            self.skips.remove(code)
+        number = scale.like if event in LIKES else scale.dislike if event == "dislike" else float(value or 0.0)
+        if event not in LIKES or code in self.judged:
+            # The latest word counts: a like after a dislike takes it back, and the other way round.
+            self.entries = [entry for entry in self.entries if entry[0] != code]
+            self.judged.add(code)
+        self.entries.append((code, number, time))
+        if len(self.entries) > MOST_ENTRIES:
+            del self.entries[: len(self.entries) - MOST_ENTRIES]
+
+    def after(self, trained: History) -> History:
+        """The training history, then the events: what a model is asked with."""
+        if not self.entries:
+            return trained
+        codes, values, times = zip(*self.entries, strict=True)
+        since = History.of(codes, values, None if trained.times is None and len(trained) else np.asarray(times).astype(np.int64))
+        if self.judged and len(trained):
+            trained = trained.take(~np.isin(trained.items, list(self.judged)))
+        return trained.and_then(since)
+
+
+class Sessions:
+    """The sessions of at most `most` users; who was seen longest ago gives way. Not thread-safe: the predictor holds its lock."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._kept: OrderedDict[str, Session] = OrderedDict()
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, user: str) -> Session | None:
+        """The session that is in memory, now the one seen last."""
+        found = self._kept.get(user)
+        if found is not None:
+            self._kept.move_to_end(user)
+        return found
+
+    def put(self, user: str, session: Session) -> Session:
+        self._kept[user] = session
+        self._kept.move_to_end(user)
+        while len(self._kept) > self.most:
+            self._kept.popitem(last=False)
+            self.evicted += 1
+        return session
