@@ -46,6 +46,7 @@ def _register() -> None:
         features_command,
         list_commands,
         persona_commands,
+        serve_command,
         train_command,
         tune_command,
         workspace_commands,
@@ -63,6 +64,7 @@ def _register() -> None:
         cold_start_command,
         features_command,
         bundle_command,
+        serve_command,
     ):
         module.register(app)
 

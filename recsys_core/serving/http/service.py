@@ -1,0 +1,266 @@
+"""What stands behind the routes: the variants of every tenant, their state, their cache, and how they are doing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from ...errors import BadInput, WorkbenchError
+from .cache import AnswerCache
+from .keys import ADMIN, Key, KeyRing
+from .limits import RateLimiter
+from .logs import Hasher, JsonLog, salt_of
+from .metrics import Metrics
+from .problems import Problem, error_json, from_workbench
+from .routing import Assignment, Exposures
+from .schemas import ExplainRequest, FeedbackRequest, RecommendRequest, SimilarRequest
+from .settings import BundleSpec, ServiceSettings
+from .stats import Stats
+from .variants import Variant
+from .work import Work
+
+
+class Tenant:
+    """The variants one tenant's users are dealt to, with an event log and an exposure log of their own."""
+
+    def __init__(self, name: str, specs: list[BundleSpec], settings: ServiceSettings) -> None:
+        self.name = name
+        log = settings.file_of(settings.log, name)
+        self.variants = [Variant(spec, settings, log) for spec in specs]
+        self.assignment = Assignment([spec.weight for spec in specs], settings.experiment)
+        exposures = settings.file_of(settings.exposures, name)
+        self.exposures = Exposures(exposures) if exposures else None
+        self.cache = AnswerCache(settings.cache_users, settings.cache_seconds)
+        self.hasher = Hasher(salt_of(log))
+
+    def of(self, user: str | None) -> Variant:
+        return self.variants[self.assignment.of(user)]
+
+    def problems(self) -> list[str]:
+        found = [problem for variant in self.variants for problem in variant.problems()]
+        return found + ([self.exposures.problem] if self.exposures and self.exposures.problem else [])
+
+    def close(self) -> None:
+        for variant in self.variants:
+            variant.close()
+        if self.exposures:
+            self.exposures.close()
+
+
+class Service:
+    """One worker's share of the service. `load()` opens the bundles; until then, and while it drains, it is not ready."""
+
+    def __init__(self, settings: ServiceSettings, keys: KeyRing, log: JsonLog | None = None) -> None:
+        self.settings, self.keys = settings, keys
+        self.runtime = Path(settings.runtime)
+        self.runtime.mkdir(parents=True, exist_ok=True)
+        self.log = log or JsonLog(quiet=settings.quiet)
+        self.limiter = RateLimiter(self.runtime / "rates.bin", len(keys), settings.rate)
+        self.stats = Stats(self.runtime)
+        self.metrics = Metrics()
+        self.work = Work(settings.timeout_ms / 1000, settings.max_waiting)
+        self.tenants: dict[str, Tenant] = {}
+        self.loaded, self.draining = False, False
+        self.failed: str | None = None
+        self._reload = self.runtime / "reload"
+        self._reloaded = self._reload_stamp()
+        unknown = {key.tenant for key in keys.keys} - set(settings.tenants) - {ADMIN}
+        if unknown:
+            raise BadInput(f"A key is of the tenant '{sorted(unknown)[0]}', who has no bundle.", "Give --bundle TENANT=FILE.zip.")
+
+    # ---- life --------------------------------------------------------------------------------------
+    def load(self) -> None:
+        """Open all bundles. Raises WorkbenchError with the reason."""
+        try:
+            for name, specs in self.settings.tenants.items():
+                self.tenants[name] = Tenant(name, specs, self.settings)
+        except WorkbenchError as error:
+            self.failed = str(error)
+            raise
+        self.loaded = True
+        self.log("loaded", variants=[v.about() for tenant in self.tenants.values() for v in tenant.variants])
+
+    def watch(self) -> None:
+        """Look whether a bundle was replaced, or a reload was asked for in any worker. Called every few seconds, in the work thread."""
+        stamp = self._reload_stamp()
+        asked, self._reloaded = stamp != self._reloaded, stamp
+        for tenant in self.tenants.values():
+            for variant in tenant.variants:
+                if variant.refresh(force=asked):
+                    tenant.cache.clear()
+                    self.log("swapped", **variant.about())
+        self.metrics.degraded.set(1 if self.problems() else 0)
+
+    def reload(self) -> list[dict[str, Any]]:
+        """Have every worker look at its bundles now; what this one found."""
+        self._reload.write_text(f"{time.time()}\n")
+        self.watch()
+        return [variant.about() for tenant in self.tenants.values() for variant in tenant.variants]
+
+    def _reload_stamp(self) -> int:
+        with contextlib.suppress(OSError):
+            return self._reload.stat().st_mtime_ns
+        return 0
+
+    def close(self) -> None:
+        """Finish what waits, sync the logs."""
+        self.work.close()
+        for tenant in self.tenants.values():
+            tenant.close()
+        self.metrics.close()
+        self.stats.close()
+        self.log("stopped")
+
+    @property
+    def ready(self) -> bool:
+        return self.loaded and not self.draining
+
+    def problems(self) -> list[str]:
+        if self.failed:
+            return [self.failed]
+        return [problem for tenant in self.tenants.values() for problem in tenant.problems()]
+
+    # ---- who ---------------------------------------------------------------------------------------
+    def tenant(self, key: Key, headers: dict[bytes, bytes]) -> Tenant:
+        """Whose bundles this request uses. An admin names a tenant by the header X-Tenant."""
+        if not self.loaded:
+            raise Problem(503, self.failed or "The bundles are being loaded.", "Try again in a moment.", {"Retry-After": "1"})
+        name = key.tenant
+        if key.is_admin:
+            name = headers.get(b"x-tenant", b"").decode("latin-1") or next(iter(self.tenants))
+        found = self.tenants.get(name)
+        if found is None:
+            raise Problem(403, "This key may not be used for this.", "Ask for your own tenant.")
+        return found
+
+    # ---- what is answered (in the work thread) -----------------------------------------------------
+    def recommend(self, tenant: Tenant, request: RecommendRequest, notes: dict[str, Any]) -> bytes:
+        """One answer as JSON. notes: takes what the log line says of it."""
+        variant = tenant.of(request.user)
+        question = self._question(variant, request)
+        user = None if request.user is None else tenant.hasher(request.user)
+        if question is not None:
+            found = tenant.cache.get(request.user, question)
+            self.stats.looked_up(found is not None, 1)
+            self.metrics.looked_up(found is not None)
+            if found is not None:
+                self._told(tenant, variant, user, "cached", notes)
+                return found + b',"cached":true}'
+        nobody = request.user is None and request.history is None
+        answer = variant.call(lambda predictor: predictor.recommend(
+            None if request.history is not None else request.user, [] if nobody else request.history, request.k, values=request.values,
+            filters=variant.filters(request.filters), context=variant.context(request.context),
+        ))  # fmt: skip
+        start = encode(plain(answer) | {"variant": variant.name})[:-1]
+        if question is not None:
+            tenant.cache.put(request.user, question, start)
+        self._told(tenant, variant, user, answer.path, notes)
+        return start + b',"cached":false}'
+
+    def _question(self, variant: Variant, request: RecommendRequest) -> tuple[Any, ...] | None:
+        """What an answer depends on beside the user; None where it is not worth keeping."""
+        if request.user is None or request.history is not None or request.context is not None or not self.settings.cache_users:
+            return None
+        filters = None if request.filters is None else request.filters.model_dump_json()
+        return variant.name, variant.version(request.user), request.k, filters
+
+    def _told(self, tenant: Tenant, variant: Variant, user: str | None, path: str, notes: dict[str, Any]) -> None:
+        self.metrics.list_given(variant.name, path)
+        notes |= {"variant": variant.name, "answer": path}
+        if user is not None:
+            notes["user"] = user
+            if tenant.exposures:
+                tenant.exposures.shown(user, variant.name)
+
+    def feedback(self, tenant: Tenant, event: FeedbackRequest, notes: dict[str, Any]) -> bytes:
+        variant = tenant.of(event.user)
+        receipt = variant.call(lambda predictor: predictor.feedback(
+            event.user, event.item, event.event, value=event.value, time=event.time, features=event.features
+        ))  # fmt: skip
+        tenant.cache.forget(event.user)
+        self.metrics.event(event.event, receipt.stored)
+        user = tenant.hasher(event.user)
+        if tenant.exposures:
+            tenant.exposures.happened(user, variant.name, event.event, event.value)
+        notes |= {"variant": variant.name, "user": user, "feedback": event.event, "stored": receipt.stored}
+        return encode(plain(receipt) | {"variant": variant.name})
+
+    def similar(self, tenant: Tenant, request: SimilarRequest, notes: dict[str, Any]) -> bytes:
+        variant = tenant.of(None)
+        filters = variant.filters(request.filters)
+        answer = variant.about_item(request.item, lambda predictor: predictor.similar(request.item, request.k, filters=filters))
+        notes |= {"variant": variant.name, "answer": answer.path}
+        return encode(plain(answer) | {"variant": variant.name, "cached": False})
+
+    def explain(self, tenant: Tenant, request: ExplainRequest, notes: dict[str, Any]) -> bytes:
+        variant = tenant.of(request.user)
+        user = None if request.history is not None else request.user
+        found = variant.about_item(request.item, lambda predictor: predictor.explain(user, request.history, item=request.item, k=request.k))
+        notes |= {"variant": variant.name, "answer": found.path}
+        parts = [{"item": item, "contribution": share} for item, share in found.parts]
+        models = [{"model": model, "contribution": share} for model, share in found.models]
+        return encode(plain(found) | {"parts": parts, "models": models, "variant": variant.name})
+
+    def each(self, do: Callable[..., bytes], tenant: Tenant, requests: list[Any]) -> list[bytes]:
+        """Answers of some entries of a batch; one that cannot be answered does not spoil the others."""
+        found = []
+        for request in requests:
+            try:
+                found.append(do(tenant, request, {}))
+            except WorkbenchError as error:
+                problem = from_workbench(error)
+                found.append(encode(error_json(problem.message, problem.hint)))
+        return found
+
+    # ---- how it is doing ---------------------------------------------------------------------------
+    def health(self, key: Key | None) -> dict[str, Any]:
+        """For who has a key: of their tenant; for an admin: of all; without one only the word."""
+        if key is None:
+            return {"status": "degraded" if self.problems() or not self.loaded else "ok"}
+        tenants = [t for name, t in self.tenants.items() if key.is_admin or name == key.tenant]
+        problems = [self.failed] if self.failed else [p for tenant in tenants for p in tenant.problems()]
+        if not self.loaded and not self.failed:
+            problems.append("The bundles are being loaded.")
+        variants = [variant.health(tenant.name) for tenant in tenants for variant in tenant.variants]
+        first = variants[0] if variants else {}
+        return {
+            "status": "degraded" if problems else "ok",
+            "problems": problems,
+            "bundle": first.get("bundle", {}),
+            "stats": self.stats.summary(),
+            "drift": first.get("drift", {}),
+            "variants": variants,
+        }
+
+    def count(self, scope: dict[str, Any], status: int, seconds: float) -> None:
+        """A request is over."""
+        route = scope.get("route")
+        path = getattr(route, "path", "other")
+        self.metrics.request(path, status, seconds)
+        if path.startswith("/v1/"):
+            self.stats.add(1000 * seconds, status)
+
+
+def plain(answer: Any) -> dict[str, Any]:
+    """The fields of a dataclass; what they hold is JSON already."""
+    return {name: getattr(answer, name) for name in answer.__dataclass_fields__}
+
+
+def encode(value: Any) -> bytes:
+    """JSON; what is no finite number becomes null."""
+    try:
+        return to_json(value, inf_nan_mode="null", fallback=_simple)
+    except (PydanticSerializationError, UnicodeEncodeError):  # an id with half a surrogate pair: only the slow way can write it
+        import json
+
+        return json.dumps(value, default=_simple).encode()
+
+
+def _simple(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) else value.item() if hasattr(value, "item") else str(value)
