@@ -44,8 +44,9 @@ def check(bundle: Bundle) -> None:
 class Live:
     """Serves from the bundle file `path` and follows it: `watch()` takes a new file up once it passes its checks.
 
-    The file is copied to a spool folder before it is opened, so that one written over in place cannot hurt. problem: why the newest file
-    is not in use, or None. log: makes an event log; every predictor reads one of its own from the beginning. A predictor that fails more than one in fifty of its first 200 answers gives way to the one before it.
+    The file is copied to a spool folder before it is opened, so that one written over in place cannot hurt. problem: why the newest
+    file is not in use, or None. log: makes an event log; every predictor reads one of its own from the beginning. A predictor that
+    fails more than one in fifty of its first 200 answers gives way to the one before it.
     """
 
     def __init__(
