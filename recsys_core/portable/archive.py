@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import io
 import json
+import math
 import os
 import struct
 import uuid
@@ -77,7 +78,7 @@ class Archive:
             places = _places(path)
         except FileNotFoundError:
             raise BadInput(f"There is no file '{path}'.", "Give the path of a bundle.") from None
-        except (OSError, zipfile.BadZipFile, ValueError, struct.error, EOFError) as error:
+        except (OSError, zipfile.BadZipFile, ValueError, struct.error, EOFError, NotImplementedError, OverflowError) as error:
             said = str(error)[:200]
             raise BadInput(f"'{path.name}' is not a bundle, or it is damaged ({said}).", "Make it again from its run.") from error
         if MANIFEST not in places or CHECKSUM not in places:
@@ -91,15 +92,16 @@ class Archive:
                 raise BadInput(f"'{path.name}' is not the bundle that was asked for: its fingerprint is {found[:12]}….", _AGAIN)
             try:
                 manifest = json.loads(text)
-                members, number = dict(manifest["members"]), int(manifest["format"])
-            except (ValueError, KeyError, TypeError) as error:
+                members = {str(name): str(about["sha256"]) for name, about in dict(manifest["members"]).items()}
+                number = int(manifest["format"])
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise BadInput(f"'{path.name}' has a manifest that cannot be read.", _AGAIN) from error
             if number > FORMAT:
                 raise BadInput(f"'{path.name}' has format {number}; this version reads up to {FORMAT}.", "Update the workbench.")
             if set(places) != set(members) | {MANIFEST, CHECKSUM}:
                 raise BadInput(f"'{path.name}' does not hold what its manifest names.", _AGAIN)
-            for name, about in members.items():
-                if _digest(file, *places[name]) != about["sha256"]:
+            for name, wanted in members.items():
+                if not hmac.compare_digest(_digest(file, *places[name]).encode(), wanted.encode()):
                     raise BadInput(f"'{path.name}' is damaged or was changed: the checksum of '{name}' is wrong.", _AGAIN)
         return cls(path, manifest, found, places)
 
@@ -119,12 +121,18 @@ class Archive:
         """A member `<name>.npy`, read-only, mapped."""
         offset, size = self._place(f"{name}.npy")
         header = io.BytesIO(self._map[offset : offset + min(size, 4096)].tobytes())
-        version = np.lib.format.read_magic(header)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(header)
+        try:
+            version = np.lib.format.read_magic(header)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = read(header)
+        except ValueError as error:
+            raise BadInput(f"'{name}' in '{self.path.name}' is no array.", _AGAIN) from error
         if dtype.hasobject:
             raise BadInput(f"'{self.path.name}' holds objects in '{name}', which is not allowed.", _AGAIN)
-        flat = np.frombuffer(self._map, dtype, count=int(np.prod(shape)), offset=offset + header.tell())
+        count = math.prod(shape)
+        if count * dtype.itemsize != size - header.tell():  # else it would be read out of its neighbours
+            raise BadInput(f"'{name}' in '{self.path.name}' is not as large as it says.", _AGAIN)
+        flat = np.frombuffer(self._map, dtype, count=count, offset=offset + header.tell())
         return flat.reshape(shape, order="F" if fortran else "C")
 
     @property
