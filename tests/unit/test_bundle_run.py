@@ -26,8 +26,7 @@ from recsys_core.portable.measure import own_asked, read_asked, save_asked
 from recsys_core.serving import bundle_run, parity
 from recsys_core.serving.bundle_about import item_columns
 from recsys_core.serving.bundle_run import make_bundle, pruned
-from recsys_core.serving.bundle_words import report_sentence, told_of
-from recsys_core.serving.parity import Parity, judged, overlap
+from recsys_core.serving.bundle_words import told_of
 from recsys_core.store import Workspace
 from recsys_core.store.bundles import BundleRequest
 from recsys_core.testing.datasets import tastes
@@ -59,44 +58,6 @@ def _run(workspace: Workspace, model: str = "ease", split: str = "random"):
 def made(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("out") / "ease.zip"
     return make_bundle(_run(workspace), out, quantize="int8", licence="Not for sale.", ctx=QUICK)
-
-
-# ---- the measures -------------------------------------------------------------------------------------
-def test_overlap_by_hand() -> None:
-    wanted = np.array([[1, 2, 3, 4], [5, 6, -1, -1], [-1, -1, -1, -1], [7, 8, 9, 10]])
-    found = np.array([[4, 3, 2, 9], [6, -1, -1, -1], [1, -1, -1, -1], [7, 8, 9, 10]])
-    assert overlap(wanted, found) == pytest.approx((0.75 + 0.5 + 1 + 1) / 4)
-    rng = np.random.default_rng(0)
-    one, other = (np.argsort(rng.random((40, 30)), axis=1)[:, :10] for _ in range(2))
-    slow = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(one.tolist(), other.tolist(), strict=True)])
-    assert overlap(one, other) == pytest.approx(slow)
-
-
-def _parity(name: str, *, overlap: float = 1.0, loss: float | None = 0.0, size: int = 1000) -> Parity:
-    return Parity(name, overlap, 0.4, 0.4, loss, 0.0, size, 1.0, 2.0, 40.0)
-
-
-@pytest.mark.parametrize(
-    ("variants", "shipped", "warned"),
-    [
-        ([_parity("fp32")], "fp32", 0),
-        ([_parity("fp32"), _parity("int8", overlap=0.95, loss=0.01, size=300)], "int8", 0),
-        ([_parity("fp32"), _parity("int8", overlap=0.949, size=300)], "fp32", 1),
-        ([_parity("fp32"), _parity("int8", loss=0.0101, size=300)], "fp32", 1),
-        ([_parity("fp32"), _parity("int8", overlap=0.99, loss=None, size=300)], "int8", 0),
-        ([_parity("fp32"), _parity("int8", size=960)], "fp32", 0),
-        ([_parity("fp32"), _parity("float16", size=500), _parity("int8", size=300)], "int8", 0),
-        ([_parity("fp32"), _parity("int8", size=300), _parity("int8, pruned 30 %", overlap=0.5, size=200)], "int8", 1),
-        ([_parity("fp32", overlap=0.8)], "fp32", 1),
-    ],
-)
-def test_the_smallest_that_gives_the_same_lists_is_shipped(variants: list[Parity], shipped: str, warned: int) -> None:
-    report, name = judged(variants, [])
-    assert name == report["shipped"] == shipped and len(report["warnings"]) == warned
-    assert [one["name"] for one in report["variants"] if one["kept"]] == [shipped]
-    assert all(one["why"].endswith(".") for one in report["variants"])
-    if warned and len(variants) > 1:
-        assert "is not shipped" in report["warnings"][0] and "0.95" in report["warnings"][0]
 
 
 # ---- what is made -------------------------------------------------------------------------------------
@@ -294,11 +255,3 @@ def test_a_request_that_makes_no_sense_fails_before_the_model_is_loaded(workspac
         with pytest.raises(BadInput, match=said):
             handler.run({"run": _run(workspace).id} | more, workspace, QUICK)
     assert list((workspace.root / "bundles").iterdir()) == before
-
-
-def test_the_sentence_of_a_report_says_what_is_lost() -> None:
-    report = judged([_parity("fp32"), _parity("int8", overlap=0.98, loss=0.004, size=300)], [])[0] | {"sample": 500, "k": 20}
-    assert report_sentence(report) == (
-        "On 500 test users, lists of 20 from int8 hold 98.0% of the items of the trained model's lists, NDCG@20 is 0.40% lower. "
-        "A list takes 1 ms on one thread, one in a hundred more than 2 ms; the process takes 40 MB."
-    )
