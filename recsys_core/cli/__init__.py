@@ -49,6 +49,7 @@ def _register() -> None:
         serve_command,
         train_command,
         tune_command,
+        update_command,
         workspace_commands,
     )
 
@@ -64,6 +65,7 @@ def _register() -> None:
         cold_start_command,
         features_command,
         bundle_command,
+        update_command,
         serve_command,
     ):
         module.register(app)

@@ -41,7 +41,7 @@ def train(
     threshold: float | None = typer.Option(None, "--threshold", help="Files: ratings at or above it are relevant (default: every row is)."),
     model: str = typer.Option(..., "--model", help="Key of the model; see the command models."),
     settings: list[str] = SET,
-    start_from: str = typer.Option("", "--start-from", help="A result of the same or another dataset, whose model it starts from (models that adapt)."),
+    start_from: str = typer.Option("", "--start-from", help="A result, of this or another dataset, to start from (models that adapt)."),
     k: int = typer.Option(20, "--k", help="Length of the lists that are written."),
     seed: int = typer.Option(42, "--seed", help="The same seed gives the same result."),
     seeds: str | None = typer.Option(None, "--seeds", help="Several seeds, 1,2,3: one training each, into OUT/seed-1, …; says the spread."),

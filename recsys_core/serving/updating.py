@@ -1,6 +1,6 @@
 """A newer bundle of a run: what happened since training is taken in, nothing is trained again.
 
-    python -m recsys_core update --run "EASE" --events events.log --out newer.zip
+python -m recsys_core update --run "EASE" --events events.log --out newer.zip
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..store.entries import RunEntry
 from ..store.files import plain
 from .bundle import write_bundle
 from .bundle_about import item_columns, probe_histories, probes, said_of_run
-from .taking_in import Taken, with_events
+from .taking_in import EVENT_COLUMNS, Taken, with_events
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,19 @@ class Updated:
     taken: Taken
     seconds: float
     manifest: dict[str, Any]
+
+
+def events_of(log: Path) -> tuple[pd.DataFrame, int]:
+    """(frame as `with_events` reads it, the place behind the last whole line) of an event log."""
+    import pandas as pd
+
+    from .live.event_log import read_events
+
+    if not log.is_file():
+        raise BadInput(f"There is no event log '{log}'.", "Give the file that a service wrote its events to.")
+    events, _, until = read_events(log)
+    rows = [(one.user, one.item, one.event, one.value, one.time) for one in events]
+    return pd.DataFrame(rows, columns=list(EVENT_COLUMNS)), until
 
 
 def update_run(
