@@ -135,7 +135,7 @@ class NMF(FactorModel):
         rows = self._weighted(positives(histories, self.fitted))
         if self.resolved.loss == "kullback_leibler":
             return self._divergence_fold_in(rows)
-        settings = self._settings(rows.shape[0], rows.shape[1], FOLD_IN_ITERATIONS)
+        settings = self._settings(rows.shape[0], rows.shape[1], FOLD_IN_ITERATIONS) | {"n_components": self.item_factors.shape[1]}
         users, _, _ = _quietly(non_negative_factorization, rows, H=self.item_factors.T.astype(np.float64), update_H=False, **settings)
         return users
 
