@@ -6,7 +6,12 @@ units is found by least squares on what the training histories bring about.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import nn
 
 RIDGE = 1e-4  # of the mean of the Gram matrix' diagonal: units that hardly ever differ do not blow up a weight
 
@@ -52,6 +57,39 @@ def best_factors(active: np.ndarray, weight: np.ndarray, bias: np.ndarray, keep:
     directions = weight @ (half @ vectors[:, largest]) / np.sqrt(np.maximum(values[largest], 1e-30))  # (o, k), orthonormal
     turn = weight.T @ directions
     return turn.astype(np.float32), directions.astype(np.float32), (bias + weight @ mean - directions @ (mean @ turn)).astype(np.float32)
+
+
+def regressed(inputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(weight (o, k), bias (o,)) of the layer that comes closest to the targets. Shapes: inputs (n, k), targets (n, o)."""
+    mean, covariance = _moments(inputs)
+    centred = inputs.astype(np.float64) - mean
+    weight = np.linalg.solve(covariance, centred.T @ targets / len(inputs)).T
+    return weight.astype(np.float32), (targets.mean(0) - weight @ mean).astype(np.float32)
+
+
+def common_factors(left: np.ndarray, right: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
+    """(a (d, k), b (d, k)): (left @ a) @ (right @ b).T is the closest of rank k to left @ right.T. Shapes: (n, d) each."""
+    roots, inverse = [], []
+    for side in (left, right):
+        values, vectors = np.linalg.eigh(side.T.astype(np.float64) @ side / len(side))
+        values = np.maximum(values, max(1e-9 * float(values.max()), 1e-12))
+        roots.append((vectors * np.sqrt(values)) @ vectors.T)
+        inverse.append((vectors / np.sqrt(values)) @ vectors.T)
+    u, s, vt = np.linalg.svd(roots[0] @ roots[1])
+    root = np.sqrt(s[:keep])
+    return inverse[0] @ (u[:, :keep] * root), inverse[1] @ (vt[:keep].T * root)
+
+
+def linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
+    """A layer of these weights (o, i)."""
+    import torch
+    from torch import nn
+
+    made = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        made.weight.copy_(torch.as_tensor(weight))
+        made.bias.copy_(torch.as_tensor(bias))
+    return made.eval()
 
 
 def _moments(active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ import io
 import logging
 import tempfile
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4  # of torch, relative to the largest output where that is above 1
 TRIALS = 4  # inputs of other sizes a graph is tried on
 QUANTISED = ("MatMul", "Gemm")  # what onnxruntime multiplies in whole numbers
+_graphs_made: weakref.WeakKeyDictionary[Net, bytes] = weakref.WeakKeyDictionary()  # the variants of a bundle share one export
 INSTALL = "Install them: pip install onnx onnxscript onnxruntime."
 
 
@@ -36,8 +38,11 @@ def to_onnx(net: Net, *, quantize: bool = False) -> bytes:
     The examples of `net` are the largest inputs there will be (at least 2 long on every axis that varies); it is tried on smaller ones.
     Raises WorkbenchError when torch cannot export it or the graph says something else than torch does.
     """
-    graph = plain(_exported(net))
-    check(graph, net)
+    graph = _graphs_made.get(net)
+    if graph is None:
+        graph = plain(_exported(net))
+        check(graph, net)
+        _graphs_made[net] = graph
     return quantised(graph) if quantize else graph
 
 

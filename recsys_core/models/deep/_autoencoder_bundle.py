@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from .._portable import Net, Portable
-from .._pruning import best_factors, kept_of, refitted, strongest
+from .._pruning import best_factors, kept_of, linear, refitted, strongest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,18 +77,6 @@ def thinner(layers: Layers, share: float, rows: sparse.csr_matrix) -> Layers:
     before = middle[-1]
     middle[-1] = linear(turn.T @ before.weight.detach().numpy(), turn.T @ before.bias.detach().numpy())
     return replace(layers, middle=tuple(middle), output=output, output_bias=output_bias)
-
-
-def linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    """A layer of these weights (o, i)."""
-    import torch
-    from torch import nn
-
-    made = nn.Linear(weight.shape[1], weight.shape[0])
-    with torch.no_grad():
-        made.weight.copy_(torch.as_tensor(weight))
-        made.bias.copy_(torch.as_tensor(bias))
-    return made.eval()
 
 
 def _whole(layers: Layers, settings: dict[str, Any]) -> Portable:

@@ -114,7 +114,7 @@ class MultVAE(Autoencoder):
         network, p = self.network, self.resolved
         if p.network != "hidden":
             return self._around(network.read, width=p.latent)
-        from ._autoencoder_bundle import linear
+        from .._pruning import linear
 
         taste, before = network.taste[1], network.decoder.layers
         mean = linear(taste.weight.detach().numpy()[: p.latent], taste.bias.detach().numpy()[: p.latent])

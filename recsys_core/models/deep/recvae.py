@@ -205,7 +205,7 @@ class RecVAE(Autoencoder):
         encoder, p = self.network.encoder, self.resolved
         if p.network != "dense":
             return self._around(encoder.read, width=p.latent)
-        from ._autoencoder_bundle import linear
+        from .._pruning import linear
 
         weight, bias = (x.detach().numpy()[: p.latent] for x in (encoder.taste.weight, encoder.taste.bias))
         return self._around(encoder.read, middle=(_hidden_layers(encoder), linear(weight, bias)))

@@ -274,7 +274,19 @@ class SequentialRecommender(DeepRecommender):
     def _portable(self) -> Portable:
         from ._bundle import pack
 
-        return pack(self.network, self._reading())
+        return pack(self.network, self._reading(), thinner=self._thinner())
+
+    def _thinner(self) -> Callable[[float], SequenceNet] | None:
+        """share -> the network with so much of it taken out; None where it has nothing that could be."""
+        from ._thinner import thinner_of
+
+        return thinner_of(
+            self.network, lambda: self._with_end(self._sequences(self.fitted).padded(self.resolved.max_len, self.network.pad))
+        )
+
+    def _with_end(self, items: np.ndarray) -> np.ndarray:
+        """int64 (B, L): histories as the network reads them to tell what comes next."""
+        return items
 
     def _reading(self) -> dict[str, Any]:
         """What is read of a history: see `portable.forms._sequence.LastItems`."""

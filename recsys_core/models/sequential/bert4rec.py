@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from ...data.dataset import Dataset, DatasetStats
 from ...params import param
 from .._base import Cost, Source
@@ -153,6 +155,9 @@ class BERT4Rec(SequentialRecommender):
 
     def _reading(self) -> dict[str, Any]:
         return super()._reading() | {"ends_with": self.network.mask}
+
+    def _with_end(self, items: np.ndarray) -> np.ndarray:
+        return np.column_stack([items[:, 1:], np.full(len(items), self.network.mask)])
 
     def _objective(self, data: Dataset, device: Any) -> tuple[IndexBatches, Callable[[Tensor, int], Tensor]]:
         import torch
