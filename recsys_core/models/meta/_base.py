@@ -21,6 +21,7 @@ from .._base import Cost, block_bytes
 from .._vectors import cosines
 from ..deep._base import DeepRecommender
 from ..features._m6_inputs import Inputs
+from ._bundle import Bundled
 from ._params import MetaParams
 from ._texts import ItemTexts, with_sentences
 from ._validation import FewShots, judged_users, rating_error
@@ -38,7 +39,7 @@ CELLS = 2**22  # scores of items shown held at once while adapting
 _adapting = threading.Lock()  # `functional_call` puts a user's weights into the network itself: one thread at a time
 
 
-class MetaRecommender(DeepRecommender):
+class MetaRecommender(Bundled, DeepRecommender):
     """A network that becomes a user's own in a few gradient steps on the items they show. A learner writes `_lesson`.
 
     Scores: vector of the user (from the core, which adapts) times vector of the item, plus the item's bias. Items are shared by all
