@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,74 +13,74 @@ from .filters import ItemFilters
 from .newcomers import Content
 from .records import Filters
 
+MOST_NEW = 100_000  # items that came later; ids that are made up must not fill the memory
+
 
 class Catalogue:
-    """Item codes beyond the model's are given in the order of the log, so that all who read it agree. What needs the item columns is made
-    when it is first asked for: a bundle without new items never pays for it."""
+    """Item codes beyond the model's are given in the order of the log. What needs the item columns is made when it is first asked for: a
+    bundle without new items never pays for it. `code` is called under the predictor's lock, everything else from any thread."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._features: dict[int, Mapping[str, Any]] = {}  # of newer items, by code
+        self._features: dict[int, Mapping[str, Any]] = {}  # of later items, by code
         self._content: Content | None = None
         self._filters: ItemFilters | None = None
-        self._near: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._making = threading.RLock()
 
     def code(self, item: str, features: Mapping[str, Any] | None = None) -> int:
-        """The code of an item, which is given one if it has none. features count only for items the model does not know."""
-        items = self._bundle.items
-        before = len(items)
-        code = items.add(item)
-        if code >= self._bundle.n_items and (features or code == before):
-            fresh = bool(features) and code not in self._features
-            if features and fresh:
+        """The code of an item, which is given one if it has none; -1 where no more can be taken. features count only for items the model
+        does not know, and only the first ones."""
+        items, known = self._bundle.items, self._bundle.n_items
+        code = items.code(item)
+        if code < 0:
+            if len(items) - known >= MOST_NEW:
+                return -1
+            code = items.add(item)
+        if features and code >= known and code not in self._features:
+            with self._making:
                 self._features[code] = dict(features)
-            if code == before or fresh:  # made again with the new item when next asked for
-                self._content, self._filters = None, None
-                self._near.clear()
+                if self._content is not None:
+                    self._content.add(code, features)
+                if self._filters is not None:
+                    self._filters.add(code, features)
         return code
 
-    def likeness(self, codes: Sequence[int]) -> np.ndarray | None:
-        """float32 (all items,): cosine of every item's columns with the mean of these; None where the bundle has no columns."""
-        content = self.content
-        return None if content is None else content.likeness([code for code in codes if code < len(content)])
+    def described(self, code: int) -> bool:
+        """Whether an item that came later brought its columns."""
+        return code in self._features
 
     @property
     def content(self) -> Content | None:
+        """None where the bundle has no columns."""
         if self._content is None and self._bundle.table:
-            made = Content(self._bundle.table, self._bundle.n_items)
-            for code in range(self._bundle.n_items, len(self._bundle.items)):
-                made.add(self._features.get(code))
-            self._content = made
+            with self._making:
+                if self._content is None:
+                    made = Content(self._bundle.table, self._bundle.n_items)
+                    for code, features in self._features.items():
+                        made.add(code, features)
+                    self._content = made
         return self._content
 
+    def likeness(self, codes: Sequence[int], n: int) -> np.ndarray | None:
+        """float32 (n,): cosine of every item's columns with the mean of these; None where the bundle has no columns."""
+        content = self.content
+        return None if content is None else content.likeness(codes, n)
+
     def extended(self, scores: np.ndarray, n: int) -> np.ndarray:
-        """The model's scores, and behind them those of newer items: the mean of their nearest known items, weighted by likeness. An item
-        without columns, or like nothing, gets no score."""
-        known = len(scores)
-        if n <= known:
+        """The model's scores, and behind them those of later items (`Content.extended`); an item without columns gets none."""
+        if n <= len(scores):
             return scores
-        out = np.full(n, -np.inf, np.float32)
-        out[:known] = scores
-        for code in self._features:
-            if code < n:
-                near, like = self._neighbours(code)
-                some = np.isfinite(scores[near])
-                if some.any():
-                    out[code] = np.average(scores[near][some], weights=like[some])
-        return out
+        if self._features and (content := self.content) is not None:
+            return content.extended(scores, n)
+        return np.concatenate([scores, np.full(n - len(scores), -np.inf, np.float32)])
 
-    def _neighbours(self, code: int) -> tuple[np.ndarray, np.ndarray]:
-        if code not in self._near:
-            content = self.content
-            nothing = np.empty(0, np.int64), np.empty(0, np.float32)
-            self._near[code] = nothing if content is None else content.neighbours(code, self._bundle.n_items)
-        return self._near[code]
-
-    def allowed(self, filters: Filters, n: int) -> np.ndarray | None:
-        """bool (n,) of the items that pass; None for all."""
+    def allowed(self, filters: Filters, n: int) -> np.ndarray:
+        """bool (n,) of the items that pass."""
         if self._filters is None:
-            made = ItemFilters(self._bundle.table)
-            for code in range(self._bundle.n_items, len(self._bundle.items)):
-                made.add(code, self._features.get(code))
-            self._filters = made
+            with self._making:
+                if self._filters is None:
+                    made = ItemFilters(self._bundle.table, self._bundle.n_items)
+                    for code, features in self._features.items():
+                        made.add(code, features)
+                    self._filters = made
         return self._filters.allowed(filters, n, self._bundle.items.code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...portable.bundle import Bundle
@@ -11,12 +13,25 @@ from .records import Path, Reasons
 LEFT_OUT_AT_MOST = 30  # newest entries tried where a form cannot say what each adds
 
 
-def reasons(bundle: Bundle, known: History, user: int, item: int, score: float, path: Path, k: int) -> Reasons:
-    """user: training code where nothing came since, else -1. score: the item's."""
+def reasons(
+    bundle: Bundle, known: History, user: int, item: int, score: float, path: Path, k: int, near: Sequence[np.ndarray] = ()
+) -> Reasons:
+    """user: training code where nothing came since, else -1. score: the item's. near: of an item that came later, (codes, likeness) of the
+    known items it is most like."""
     name = bundle.items.ids[item]
-    if path in ("popular", "content") or item >= bundle.n_items:
+    if not np.isfinite(score):
+        return Reasons(name, (), 0.0, False, "Nothing is known of this item that speaks for or against it.", path)
+    if path in ("popular", "content"):
         said = {"popular": "It is popular now.", "content": "Its columns are like those of what was chosen."}
-        return Reasons(name, (), score, False, said.get(path, "It is new; its columns are like those of items the model puts high."), path)
+        return Reasons(name, (), score, False, said[path], path)
+    if item >= bundle.n_items:
+        codes, like = near
+        scores = bundle.scores(known, user)[codes]
+        weights = np.where(np.isfinite(scores), like, 0)
+        parts = np.where(weights > 0, scores, 0) * weights / weights.sum()
+        named = tuple((bundle.items.ids[code], float(part)) for code, part in zip(codes[:k], parts[:k], strict=True))
+        method = "It is new: it has the mean score of the known items its columns are most like, each by its likeness."
+        return Reasons(name, named, score, len(codes) <= k, method, path)
     told = known if user >= 0 else bundle.scale.told(known)
     found = bundle.form.shares(item, told)
     if found is not None:

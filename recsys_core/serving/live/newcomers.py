@@ -15,80 +15,114 @@ from ...portable.matrix import Sparse
 WORDS = re.compile(r"[^\W_]{2,}")
 NEIGHBOURS, LEAST_LIKE, MOST_VALUES = 20, 0.05, 0.5
 
+Vector = tuple[np.ndarray, np.ndarray]  # (places int32, weights float32) of a sparse unit vector
+
 
 class Content:
     """TF-IDF over the words and categories of the item columns, one unit vector an item.
 
     A cell of several values ("Drama|War") gives one category each, a text its words; a column of numbers gives its values where they repeat
-    (a year), else nothing. idf = log((1 + n) / (1 + items that have it)) + 1, as scikit-learn's. Items may be added; idf stays as it was.
+    (a year), else nothing. idf = log((1 + n) / (1 + items that have it)) + 1, as scikit-learn's. Items may be added one at a time; idf and
+    vocabulary stay those of the model's items.
+    Cost: once for all items, about 15 µs an item; an added item one product with all of them (20,000 items: 1 ms).
     """
 
     def __init__(self, table: Mapping[str, Sequence[Any]], n_items: int) -> None:
+        self.n_items = n_items
         self.columns = {name: _kind(values) for name, values in table.items()}
         rows = [self._tokens({name: table[name][code] for name in table}) for code in range(n_items)]
         spread = Counter(token for row in rows for token in row)
         self._places = {token: place for place, token in enumerate(spread)}
         self._idf = np.array([math.log((1 + n_items) / (1 + n)) + 1 for n in spread.values()], np.float32)
-        self._indptr, self._indices, self._data = [0], [], []
-        for row in rows:
-            self._append(row)
-        self._matrix: Sparse | None = None
+        vectors = [self._weighed(row) for row in rows]
+        self._known = _stacked(vectors, len(self._idf))
+        self._later: list[Vector] = []
+        self._codes: list[int] = []
+        self._later_rows = self._known, 0  # (their matrix, how many are in it)
+        self._near = np.empty(0, np.int64), np.empty((0, NEIGHBOURS), np.int32), np.empty((0, NEIGHBOURS), np.float32)
 
-    def __len__(self) -> int:
-        return len(self._indptr) - 1
+    def add(self, code: int, features: Mapping[str, Any]) -> None:
+        """An item that came later, with its columns."""
+        vector = self._weighed(self._tokens(features))
+        near, like = self._neighbours(vector)
+        padding = NEIGHBOURS - len(near)
+        row = np.append(near, np.zeros(padding, np.int32)), np.append(like, np.zeros(padding, np.float32))
+        n = len(self._codes)
+        self._later.append(vector)
+        self._codes.append(code)
+        codes, places, likes = self._near if len(self._near[0]) > n else self._roomier(n)
+        codes[n], places[n], likes[n] = code, *row
+        self._near = codes, places, likes
 
-    def add(self, features: Mapping[str, Any] | None) -> int:
-        """Append an item (None: nothing is known of it); its place."""
-        self._append(Counter() if features is None else self._tokens(features))
-        self._matrix = None
-        return len(self) - 1
-
-    def replace_last_of(self, place: int, features: Mapping[str, Any]) -> None:
-        """Give an added item its columns later."""
-        start, stop = self._indptr[place], self._indptr[place + 1]
-        places, weights = self._weighed(self._tokens(features))
-        self._indices[start:stop], self._data[start:stop] = places, weights
-        grew = len(places) - (stop - start)
-        self._indptr[place + 1 :] = [at + grew for at in self._indptr[place + 1 :]]
-        self._matrix = None
-
-    def likeness(self, places: Sequence[int], weights: Sequence[float] | None = None) -> np.ndarray:
-        """float32 (n,): cosine of every item with the (weighted) mean of these."""
-        matrix = self._rows
-        places = np.asarray(places, np.int64)
-        profile = matrix.weighted_sum(places, np.ones(len(places)) if weights is None else np.asarray(weights))
+    def likeness(self, codes: Sequence[int], n: int) -> np.ndarray:
+        """float32 (n,): cosine of every item with the mean of these; 0 for items without columns."""
+        profile = np.zeros(len(self._idf), np.float32)
+        of = {code: place for place, code in enumerate(list(self._codes))}
+        for code in codes:
+            if code < self.n_items:
+                profile += self._known.take(np.array([code]))[0]
+            elif code in of:
+                places, weights = self._later[of[code]]
+                profile[places] += weights
         length = float(np.linalg.norm(profile))
-        return matrix.dot(profile / length) if length > 0 else np.zeros(len(self), np.float32)
+        out = np.zeros(n, np.float32)
+        if length > 0:
+            out[: self.n_items] = self._known.dot(profile / length)
+            later, count = self._added()
+            if count:
+                at = np.array(self._codes[:count])
+                out[at[at < n]] = later.dot(profile / length)[at < n]
+        return out
 
-    def neighbours(self, place: int, among: int) -> tuple[np.ndarray, np.ndarray]:
-        """(places, cosines) of the nearest of the first `among` items."""
-        like = self.likeness([place])[:among]
-        like[place : place + 1] = 0
+    def extended(self, scores: np.ndarray, n: int) -> np.ndarray:
+        """float32 (n,): the scores of the model's items, and behind them those of later ones: the mean of the nearest known items' scores,
+        weighted by likeness; -inf for an item that is like nothing."""
+        out = np.full(n, -np.inf, np.float32)
+        out[: len(scores)] = scores
+        count = len(self._codes)
+        codes, places, likes = (array[:count] for array in self._near)
+        if count:
+            found = scores[places]
+            weights = np.where(np.isfinite(found), likes, 0)
+            total = weights.sum(axis=1)
+            there = (total > 0) & (codes < n)
+            out[codes[there]] = (np.where(weights > 0, found, 0) * weights).sum(axis=1)[there] / total[there]
+        return out
+
+    def neighbours(self, code: int) -> tuple[np.ndarray, np.ndarray]:
+        """(codes, cosines) of the known items nearest to one that came later, nearest first."""
+        if code not in self._codes:
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        at = self._codes.index(code)
+        there = self._near[2][at] > 0
+        return self._near[1][at][there], self._near[2][at][there]
+
+    def _neighbours(self, vector: Vector) -> tuple[np.ndarray, np.ndarray]:
+        profile = np.zeros(len(self._idf), np.float32)
+        profile[vector[0]] = vector[1]
+        like = self._known.dot(profile) if len(vector[0]) else np.zeros(self.n_items, np.float32)
         best = np.argsort(-like, kind="stable")[:NEIGHBOURS]
         best = best[like[best] > LEAST_LIKE]
-        return best, like[best]
+        return best.astype(np.int32), like[best]
 
-    @property
-    def _rows(self) -> Sparse:
-        if self._matrix is None:
-            arrays = np.array(self._indptr), np.array(self._indices, np.int32), np.array(self._data, np.float32)
-            self._matrix = Sparse(*arrays, n_columns=len(self._idf))
-        return self._matrix
+    def _roomier(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return tuple(np.concatenate([array, np.zeros((max(64, n), *array.shape[1:]), array.dtype)]) for array in self._near)  # type: ignore[return-value]
 
-    def _append(self, tokens: Counter[str]) -> None:
-        places, weights = self._weighed(tokens)
-        self._indices += places
-        self._data += weights
-        self._indptr.append(len(self._indices))
+    def _added(self) -> tuple[Sparse, int]:
+        """The vectors of later items as rows; made again when there are more."""
+        if self._later_rows[1] != len(self._later):
+            vectors = list(self._later)
+            self._later_rows = _stacked(vectors, len(self._idf)), len(vectors)
+        return self._later_rows
 
-    def _weighed(self, tokens: Counter[str]) -> tuple[list[int], list[float]]:
+    def _weighed(self, tokens: Counter[str]) -> Vector:
         known = [(self._places[token], count) for token, count in tokens.items() if token in self._places]
         if not known:
-            return [], []
-        places = np.array([place for place, _ in known])
-        weights = np.array([count for _, count in known]) * self._idf[places]
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        places = np.array([place for place, _ in known], np.int32)
+        weights = np.array([count for _, count in known], np.float32) * self._idf[places]
         order = np.argsort(places)
-        return places[order].tolist(), (weights / np.linalg.norm(weights))[order].tolist()
+        return places[order], (weights / np.linalg.norm(weights))[order]
 
     def _tokens(self, cells: Mapping[str, Any]) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -101,6 +135,13 @@ class Content:
             else:
                 found.update(f"{name}={part.strip().lower()}" for part in _plain(cell).split("|") if part.strip())
         return found
+
+
+def _stacked(vectors: Sequence[Vector], width: int) -> Sparse:
+    indptr = np.concatenate([[0], np.cumsum([len(places) for places, _ in vectors], dtype=np.int64)]).astype(np.int64)
+    places = np.concatenate([places for places, _ in vectors] or [np.empty(0, np.int32)])
+    weights = np.concatenate([weights for _, weights in vectors] or [np.empty(0, np.float32)])
+    return Sparse(indptr, places, weights, n_columns=width)
 
 
 def _kind(values: Sequence[Any]) -> str | None:

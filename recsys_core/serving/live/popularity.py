@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 MOST_DOUBLINGS = 900.0  # doubles end at 2^1023
+FAINT = 1e-30  # float32 ends at 1e-38
 
 
 class Popularity:
@@ -34,4 +35,9 @@ class Popularity:
         out = np.zeros(n)
         known = min(n, len(self._weights))
         out[:known] = self._weights[:known]
-        return (out / max(out.max(initial=0.0), 1e-300)).astype(np.float32)
+        share = out / max(out.max(initial=0.0), 1e-300)
+        # After years of silence what came before is next to nothing, but its order still stands: below 1e-30 only that is kept.
+        faint = (share > 0) & (share < FAINT)
+        if faint.any():
+            share[faint] = FAINT * (1 + np.unique(share[faint], return_inverse=True)[1]) / (1 + faint.sum())
+        return share.astype(np.float32)

@@ -21,6 +21,7 @@ import numpy as np
 from ...errors import BadInput, Unsupported
 from ...portable.bundle import Bundle, best_of
 from ...portable.history import History
+from ._asked import Asked, given_history, notes_of
 from ._catalogue import Catalogue
 from ._reasons import reasons
 from .drift import Drift
@@ -55,6 +56,7 @@ class Predictor:
         self.drift = Drift((bundle.manifest.get("reference") or {}).get("hit_rate@10")) if watch_drift else None
         self._from = int((bundle.manifest.get("updated") or {}).get("until") or 0)  # what an update took in is in the bundle already
         self._waiting: list[Event] = []  # taken in, but not on disk yet
+        self._drift_problem: str | None = None
         self.n_events = 0
         self._follow()
 
@@ -71,26 +73,22 @@ class Predictor:
         exclude_seen: bool = True,
     ) -> Answer:
         """The k best items for a user by id (known or not), or for a history of item ids, oldest first (values: one number each, where
-        the data has ratings). Raises BadInput for what cannot be asked."""
+        the data has ratings), which is taken instead of what is known of the user. Neither: what is popular. exclude_seen: leave out what
+        is in the history; skipped items are left out always. Raises BadInput for what cannot be asked."""
         start = clocks.perf_counter()
         check_k(k)
-        known, newer, skips, unknown, code = self._asked(user, history, values, context)
-        scores, path = self._scores(known, newer, code)
-        out = []
+        asked = self._asked(user, history, values, context)
+        scores, path = self._scores(asked)
+        n = len(scores)
         if exclude_seen:
-            out += [known.items, np.asarray(newer, np.int64)]
-        out.append(np.asarray(skips, np.int64))
-        gone = np.concatenate(out).astype(np.int64)
-        scores[gone[gone < len(scores)]] = -np.inf
+            scores[asked.known.items] = -np.inf
+        for gone in (asked.later, asked.skips) if exclude_seen else (asked.skips,):
+            scores[[code for code in gone if code < n]] = -np.inf
         if filters is not None:
-            allowed = self.catalogue.allowed(filters, len(scores))
-            if allowed is not None:
-                scores[~allowed] = -np.inf
-        codes, best = best_of(scores, k)
-        took = 1000 * (clocks.perf_counter() - start)
-        return Answer(
-            tuple(self.bundle.items.decode(codes)), tuple(best.tolist()), path, took, self.bundle.fingerprint[:12], (), tuple(unknown)
-        )
+            scores[~self.catalogue.allowed(filters, n)] = -np.inf
+        answer = self._answer(scores, k, path, start)
+        notes = notes_of(asked, path, len(answer.items), k, filters)
+        return replace(answer, notes=notes, unknown=tuple(asked.unknown)) if notes or asked.unknown else answer
 
     def similar(self, item: str, k: int = 10, filters: Filters | None = None) -> Answer:
         """The k items most like one, by the model where it can tell, else by their columns."""
@@ -100,43 +98,34 @@ class Predictor:
         self._follow()
         code = self.bundle.items.code(item)
         if code < 0:
-            raise BadInput(
-                f"The item '{item[:60]}' is not known.", "Ask with an item of the bundle, or send an event with its columns first."
-            )
+            raise BadInput(f"The item '{item[:60]}' is not known.", "Ask with an item of the bundle, or send an event on it first.")
         found = self.bundle.form.similar(code) if code < self.bundle.n_items else None
         path: Path = "model"
         if found is None:
-            found, path = self.catalogue.likeness([code]), "content"
-            if found is None or not (found > 0).any():
+            found, path = self.catalogue.likeness([code], len(self.bundle.items)), "content"
+            if found is None or not np.delete(found, code).max(initial=0) > 0:
                 raise Unsupported("Neither the model nor columns of items say what is like this one.", "Take item columns along.")
             found = np.where(found > 0, found, -np.inf)
         scores = np.asarray(found, np.float32).copy()
         scores[code : code + 1] = -np.inf
-        allowed = None if filters is None else self.catalogue.allowed(filters, len(scores))
-        if allowed is not None:
-            scores[~allowed] = -np.inf
-        codes, best = best_of(scores, k)
-        took = 1000 * (clocks.perf_counter() - start)
-        return Answer(tuple(self.bundle.items.decode(codes)), tuple(best.tolist()), path, took, self.bundle.fingerprint[:12])
+        if filters is not None:
+            scores[~self.catalogue.allowed(filters, len(scores))] = -np.inf
+        return self._answer(scores, k, path, start)
 
     def explain(
-        self,
-        user: str | None = None,
-        history: Sequence[str] | None = None,
-        *,
-        item: str,
-        k: int = 5,
-        values: Sequence[float] | None = None,
+        self, user: str | None = None, history: Sequence[str] | None = None, *, item: str, k: int = 5, values: Sequence[float] | None = None
     ) -> Reasons:
         """Why `item` for a user or a history: what of the history speaks for it."""
         check_k(k)
         check_id(item, "item")
-        known, newer, _, _, code = self._asked(user, history, values, None)
+        asked = self._asked(user, history, values, None)
         target = self.bundle.items.code(item)
         if target < 0:
             raise BadInput(f"The item '{item[:60]}' is not known.", "Ask about an item of the bundle.")
-        scores, path = self._scores(known, newer, code)
-        return reasons(self.bundle, known, code, target, float(scores[target]), path, k)
+        scores, path = self._scores(asked)
+        score = float(scores[target]) if target < len(scores) else -np.inf
+        near = () if target < self.bundle.n_items or self.catalogue.content is None else self.catalogue.content.neighbours(target)
+        return reasons(self.bundle, asked.known, asked.code, target, score, path, k, near)
 
     # ---- events ------------------------------------------------------------------------------------
     def feedback(
@@ -152,22 +141,27 @@ class Predictor:
         """Take an event in; the user's next list reflects it. time: UTC seconds, now where left out or in the future. features: columns of
         an item that is new. Raises BadInput for an event that is none."""
         now = self._clock()
-        said = Event(user, item, event, value, now if time is None else time, None if features is None else dict(features)).checked()
-        said = replace(said, time=min(float(said.time), now + FUTURE_SECONDS))
-        if self.drift is not None and (event in LIKES or (event == "rating" and self._liked(value))):
-            self._watch(said)
-        if self.log is None:
-            with self._lock:
+        said = Event(user, item, event, value, now if time is None else time, features).checked()
+        ahead = time is not None and time > now + FUTURE_SECONDS
+        said = replace(said, time=now if ahead else float(said.time))
+        note = "The time given lies in the future; it was taken for now." if ahead else ""
+        if features and self.bundle.items.code(item) < self.bundle.n_items:
+            self.catalogue.content  # noqa: B018 - made before the lock is taken, where it takes longest
+        watched = self.drift is not None and (event in LIKES or (event == "rating" and self._liked(value)))
+        hit = self._foretold(said) if watched else None
+        with self._lock:
+            if hit is not None:
+                self.drift.add(hit)
+            if self.log is None:
                 self._take(said, -1)
-            return Receipt(False, "Events are kept in memory only: the predictor has no log.")
-        offset = self.log.append(said)
-        if offset < 0:
-            with self._lock:
+                return Receipt(False, f"Events are kept in memory only: the predictor has no log. {note}".strip())
+            offset = self.log.append(said)  # under the lock: events of a user are taken in in the order of the log
+            if offset < 0:
                 self._take(said, -1)
                 self._waiting.append(said)
-            return Receipt(False, self.log.problem or "The event waits in memory.")
-        self._follow()
-        return Receipt(True, "", offset)
+                return Receipt(False, f"{self.log.problem or 'The event waits in memory.'} {note}".strip())
+            self._follow()
+        return Receipt(True, note, offset)
 
     def version(self, user: str) -> int:
         """How many events of a user are known: the same number, the same list (but for popularity)."""
@@ -189,71 +183,59 @@ class Predictor:
                 "events_waiting": 0 if self.log is None else self.log.waiting,
                 "damaged_lines": 0 if self.log is None else self.log.skipped,
                 "popular": self.bundle.items.decode(top),
+                "events_lost": 0 if self.log is None else self.log.lost,
                 "drift": None if self.drift is None else self.drift.as_dict(),
+                "drift_problem": self._drift_problem,
             }
 
+    def _answer(self, scores: np.ndarray, k: int, path: Path, start: float) -> Answer:
+        codes, best = best_of(scores, k)
+        took = 1000 * (clocks.perf_counter() - start)
+        return Answer(tuple(self.bundle.items.decode(codes)), tuple(best.tolist()), path, took, self.bundle.fingerprint[:12])
+
     # ---- inside ------------------------------------------------------------------------------------
-    def _asked(
-        self, user: str | None, history: Sequence[str] | None, values: Sequence[float] | None, context: Context | None
-    ) -> tuple[History, list[int], list[int], list[str], int]:
-        """(what the model knows of the history, codes of newer items in it, skips, unknown ids, training code if nothing came since)."""
-        if (user is None) == (history is None):
-            raise BadInput("Ask for a user or with a history, and not with both.", "Leave one of them out.")
+    def _asked(self, user: str | None, history: Sequence[str] | None, values: Sequence[float] | None, context: Context | None) -> Asked:
         self._follow()
-        unknown: list[str] = []
-        skips: list[int] = []
-        if user is not None:
+        bundle, unknown = self.bundle, []
+        skips: Sequence[int] = ()
+        code, changed = -1, True
+        if history is not None:
+            whole, unknown = given_history(bundle, history, values)
+        elif user is not None:
             check_id(user, "user")
+            code = bundle.users.code(user)
             with self._lock:
                 session = self._session(user)
-                code = self.bundle.users.code(user)
-                whole, skips = session.after(self.bundle.history(code)), list(session.skips)
-                changed = bool(session.entries)
+                whole, skips = session.after(bundle.history(code)), list(session.skips)
+                changed = any(entry[0] < bundle.n_items for entry in session.entries)
         else:
-            whole, unknown = self._given(history or (), values)
-            code, changed = -1, True
+            whole = History.of([])
         if context is not None and context.item is not None:
-            check_id(context.item, "item")
-            at = self.bundle.items.code(context.item)
+            at = bundle.items.code(context.item)
             if at < 0:
                 unknown.append(context.item)
             else:
-                whole, changed = (
-                    whole.and_then(History.of([at], [self.bundle.scale.like], whole.times[-1:] if whole.times is not None else None)),
-                    True,
-                )
-        inside = whole.items < self.bundle.n_items
-        newer = whole.items[~inside].tolist()
-        return (whole if inside.all() else whole.take(inside)), newer, skips, unknown, -1 if changed else code
+                moment = [int(self._clock() if context.time is None else context.time)]
+                looked = History.of([at], [bundle.scale.like], None if whole.times is None and len(whole) else moment)
+                whole, changed = whole.and_then(looked), changed or at < bundle.n_items
+        inside = whole.items < bundle.n_items
+        if inside.all():
+            return Asked(whole, [], [], skips, unknown, -1 if changed else code)
+        later = whole.take(~inside)
+        chosen = later.items[bundle.scale.liked(later.values)].tolist()
+        return Asked(whole.take(inside), later.items.tolist(), chosen, skips, unknown, -1 if changed else code)
 
-    def _given(self, history: Sequence[str], values: Sequence[float] | None) -> tuple[History, list[str]]:
-        for item in history:
-            check_id(item, "item")
-        if values is not None and len(values) != len(history):
-            raise BadInput(
-                f"values must give one number for every item of the history; got {len(values)} for {len(history)}.", "Send as many."
-            )
-        codes = self.bundle.items.encode(history)
-        numbers = np.full(len(codes), self.bundle.scale.like) if values is None else np.asarray(values, np.float64)
-        if not np.isfinite(numbers).all():
-            raise BadInput("Values must be numbers.", "Send finite numbers.")
-        known = codes >= 0
-        return History.of(codes[known], numbers[known]), [item for item, there in zip(history, known, strict=True) if not there]
-
-    def _scores(self, known: History, newer: Sequence[int], code: int) -> tuple[np.ndarray, Path]:
+    def _scores(self, asked: Asked) -> tuple[np.ndarray, Path]:
         """(float32 (all items,), path). Items that came later are scored by what the model says of items like them."""
-        bundle, n = self.bundle, len(self.bundle.items)
-        told = known if code >= 0 else bundle.scale.told(known)
-        if len(told) or (bundle.form.serves_nothing and not newer):
-            path: Path = "model" if code >= 0 or (bundle.form.serves_nothing and not len(told)) else "fold-in"
-            return self.catalogue.extended(bundle.scores(known, code), n), path
-        liked = self.catalogue.likeness(newer) if newer else None
+        bundle, n, known = self.bundle, len(self.bundle.items), asked.known
+        told = known if asked.code >= 0 else bundle.scale.told(known)
+        if len(told) or (bundle.form.serves_nothing and asked.code >= 0):
+            return self.catalogue.extended(bundle.scores(known, asked.code), n), "model" if asked.code >= 0 else "fold-in"
+        liked = self.catalogue.likeness(asked.chosen, n) if asked.chosen else None
         with self._lock:
             popular = self.popularity.scores(n)
         if liked is not None and (liked > 0).any():
-            out = np.zeros(n, np.float32)
-            out[: len(liked)] = liked
-            return out + 1e-3 * popular, "content"
+            return liked + np.float32(1e-3) * popular, "content"
         return popular, "popular"
 
     def _session(self, user: str) -> Session:
@@ -263,7 +245,9 @@ class Predictor:
             found = Session()
             past = [] if self.log is None else [event for offset, event in self.log.of(user) if offset >= self._from]
             for event in (*past, *(event for event in self._waiting if event.user == user)):
-                found.take(self.catalogue.code(event.item, event.features), event.event, event.value, event.time, self.bundle.scale)
+                code = self.catalogue.code(event.item, event.features)
+                if code >= 0:
+                    found.take(code, event.event, event.value, event.time, self.bundle.scale)
             if found.version:
                 self._sessions.put(user, found)
         return found
@@ -273,9 +257,10 @@ class Predictor:
         if self.log is None:
             return
         with self._lock:
-            for offset, event in self.log.fresh():
-                if offset >= self._from:
-                    self._take(event, offset)
+            while found := self.log.fresh():
+                for offset, event in found:
+                    if offset >= self._from:
+                        self._take(event, offset)
 
     def _take(self, event: Event, offset: int) -> None:
         """One event into popularity, catalogue and the session if it is at hand. Under the lock."""
@@ -285,9 +270,11 @@ class Predictor:
         session = self._sessions.get(event.user)
         if session is None and offset < 0:
             session = self._sessions.put(event.user, self._session(event.user))
-        code = self.catalogue.code(event.item, event.features)
         self.n_events += 1
-        if event.event in LIKES:
+        code = self.catalogue.code(event.item, event.features)
+        if code < 0:
+            return
+        if event.event in LIKES or (event.event == "rating" and self._liked(event.value)):
             self.popularity.add(code, event.time)
         if session is not None:
             session.take(code, event.event, event.value, event.time, self.bundle.scale)
@@ -295,15 +282,18 @@ class Predictor:
     def _liked(self, value: float | None) -> bool:
         return value is not None and bool(self.bundle.scale.liked(np.array([value]))[0])
 
-    def _watch(self, event: Event) -> None:
-        """Was the item on the list a moment before? Items the user has already are no test of a list."""
-        known, newer, skips, _, code = self._asked(event.user, None, None, None)
-        target = self.bundle.items.code(event.item)
-        if target >= 0 and (target in known.items or target in newer):
-            return
-        scores, _ = self._scores(known, newer, code)
-        gone = np.concatenate([known.items, np.asarray([*newer, *skips], np.int64)]).astype(np.int64)
-        scores[gone] = -np.inf
-        hit = target >= 0 and bool(target in best_of(scores, DRIFT_K)[0])
-        with self._lock:
-            self.drift.add(hit)
+    def _foretold(self, event: Event) -> bool | None:
+        """Was the item on the list a moment before? None: items the user has already are no test of a list."""
+        try:
+            asked = self._asked(event.user, None, None, None)
+            target = self.bundle.items.code(event.item)
+            if target >= 0 and (target in asked.known.items or target in asked.later):
+                return None
+            scores, _ = self._scores(asked)
+            gone = [*asked.later, *asked.skips]
+            scores[asked.known.items] = -np.inf
+            scores[[code for code in gone if code < len(scores)]] = -np.inf
+            return target >= 0 and bool(target in best_of(scores, DRIFT_K)[0])
+        except Exception as error:  # an event is kept even where the model fails; what failed is told in `state`
+            self._drift_problem = f"A list could not be computed when an event came ({type(error).__name__}: {str(error)[:120]})."
+            return None

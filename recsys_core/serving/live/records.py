@@ -12,6 +12,7 @@ from ...errors import BadInput
 LIKES = ("click", "view", "like", "purchase")  # each a plain like on the scale of the data
 EVENTS = (*LIKES, "dislike", "skip", "rating")
 MOST_K, MOST_ID = 1_000, 512
+MOST_COLUMNS, MOST_TEXT, MOST_SECONDS = 100, 10_000, 1e11
 
 Path = Literal["model", "fold-in", "content", "popular"]
 PATHS: dict[Path, str] = {
@@ -70,6 +71,18 @@ class Filters:
     exclude: Sequence[str] = ()
     only: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        for name, values in self.include.items():
+            if isinstance(values, str) or not isinstance(values, Sequence):
+                raise BadInput(f"The allowed values of '{str(name)[:60]}' must be a list; got {str(values)[:40]!r}.", "Send a list.")
+        for bounds in (self.at_least, self.at_most):
+            for name, bound in bounds.items():
+                if not _number(bound):
+                    raise BadInput(f"The bound of '{str(name)[:60]}' must be a number; got {str(bound)[:40]!r}.", "Send a number.")
+        for said, items in (("exclude", self.exclude), ("only", self.only or ())):
+            if isinstance(items, str) or any(not isinstance(item, str) for item in items):
+                raise BadInput(f"'{said}' must be a list of item ids.", "Send text ids in a list.")
+
     @property
     def key(self) -> tuple[Any, ...]:
         """Hashable, the same for the same filters."""
@@ -84,6 +97,12 @@ class Context:
 
     time: float | None = None
     item: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.time is not None and not _moment(self.time):
+            raise BadInput(f"The time of a request is in seconds since 1970; got {str(self.time)[:40]}.", "Leave it out for now.")
+        if self.item is not None:
+            check_id(self.item, "item")
 
 
 @dataclass(frozen=True)
@@ -107,8 +126,10 @@ class Event:
             raise BadInput("A rating needs a value, which is a number.", "Send value with it, or use like and dislike.")
         if self.value is not None and not _number(self.value):
             raise BadInput(f"The value of an event is a number; got {str(self.value)[:40]}.", "Leave it out or send a number.")
-        if not _number(self.time):
-            raise BadInput("The time of an event is a number: seconds since 1970.", "Leave it out for now.")
+        if not _moment(self.time):
+            raise BadInput(f"The time of an event is in seconds since 1970; got {str(self.time)[:40]}.", "Leave it out for now.")
+        if self.features is not None:
+            _check_features(self.features)
         return self
 
 
@@ -129,5 +150,23 @@ def check_k(k: int) -> int:
     return k
 
 
+def _check_features(features: Any) -> None:
+    """Columns of an item: names and plain values that JSON can say."""
+    if not isinstance(features, Mapping) or len(features) > MOST_COLUMNS:
+        raise BadInput(f"features are at most {MOST_COLUMNS} columns with a value each.", "Send an object like {'genre': 'Drama|War'}.")
+    for name, cell in features.items():
+        plain = cell is None or isinstance(cell, (str, bool)) or _number(cell)
+        if not isinstance(name, str) or not plain or len(name) > MOST_ID or (isinstance(cell, str) and len(cell) > MOST_TEXT):
+            rule = f"A column of an item has a name and text of at most {MOST_TEXT:,} characters or a number; got {str(name)[:40]!r}."
+            raise BadInput(rule, "Send text or numbers.")
+
+
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _moment(value: Any) -> bool:
+    return _number(value) and 0 <= value <= MOST_SECONDS

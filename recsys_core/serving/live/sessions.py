@@ -23,18 +23,21 @@ class Session:
     skips: deque[int] = field(default_factory=lambda: deque(maxlen=MOST_SKIPS))
     judged: set[int] = field(default_factory=set)  # items whose latest word stands for all before it, those in training included
     version: int = 0
+    _merged: History | None = None
 
     def take(self, code: int, event: str, value: float | None, time: float, scale: Scale) -> None:
         """Take one event in."""
         self.version += 1
+        self._merged = None
+        if code in self.skips:
+            self.skips.remove(code)
         if event == "skip":
             self.skips.append(code)
             return
-        if code in self.skips:
-            self.skips.remove(code)
         number = scale.like if event in LIKES else scale.dislike if event == "dislike" else float(value or 0.0)
-        if event not in LIKES or code in self.judged:
-            # The latest word counts: a like after a dislike takes it back, and the other way round.
+        # The latest word counts: a like after a dislike takes it back, and the other way round. Ratings replace each other; of likes alone,
+        # where there are no ratings, each is one more.
+        if scale.has_ratings or event not in LIKES or code in self.judged:
             self.entries = [entry for entry in self.entries if entry[0] != code]
             self.judged.add(code)
         self.entries.append((code, number, time))
@@ -42,14 +45,19 @@ class Session:
             del self.entries[: len(self.entries) - MOST_ENTRIES]
 
     def after(self, trained: History) -> History:
-        """The training history, then the events: what a model is asked with."""
+        """The training history, then the events: what a model is asked with. Times never run backwards: events stand in the order in which
+        they came, whatever the clocks of those who sent them said."""
         if not self.entries:
             return trained
-        codes, values, times = zip(*self.entries, strict=True)
-        since = History.of(codes, values, None if trained.times is None and len(trained) else np.asarray(times).astype(np.int64))
-        if self.judged and len(trained):
-            trained = trained.take(~np.isin(trained.items, list(self.judged)))
-        return trained.and_then(since)
+        if self._merged is None:
+            codes, values, times = zip(*self.entries, strict=True)
+            timed = trained.times is not None or not len(trained)
+            since = History.of(codes, values, np.asarray(times).astype(np.int64) if timed else None)
+            if self.judged and len(trained):
+                trained = trained.take(~np.isin(trained.items, list(self.judged)))
+            both = trained.and_then(since)
+            self._merged = both if both.times is None else History(both.items, both.values, np.maximum.accumulate(both.times))
+        return self._merged
 
 
 class Sessions:

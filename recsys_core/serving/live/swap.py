@@ -170,16 +170,17 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 def _copied(path: Path, spool: Path) -> Path:
     """A copy under the name of its content; processes that share a spool share it."""
+    temporary = spool / f".tmp-{os.getpid()}-{threading.get_ident()}"
+    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
-            target = spool / f"{digest}.zip"
-            if not target.exists():
-                file.seek(0)
-                temporary = spool / f".tmp-{os.getpid()}-{threading.get_ident()}-{digest}"
-                with open(temporary, "wb") as out:
-                    shutil.copyfileobj(file, out, 2**22)
-                os.replace(temporary, target)
+        with open(path, "rb") as file, open(temporary, "wb") as out:
+            while block := file.read(2**22):  # named by what was copied, even if the file changes meanwhile
+                digest.update(block)
+                out.write(block)
+        target = spool / f"{digest.hexdigest()[:32]}.zip"
+        os.replace(temporary, target)
     except FileNotFoundError:
         raise BadInput(f"There is no file '{path}'.", "Give the path of a bundle.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
     return target
