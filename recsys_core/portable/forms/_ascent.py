@@ -6,28 +6,36 @@ from collections.abc import Callable
 
 import numpy as np
 
-FLAT = 1e-12  # of the first step's squared length in the metric of the curvature: what is left changes no list
-
-# x (F,) -> (objective, its gradient (F,)); larger is better, concave in x
-Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
+# (x (F,), scores (m,)) -> (objective, what gives its gradient (F,)); larger is better, concave in x
+Look = Callable[[np.ndarray, np.ndarray], tuple[float, Callable[[], np.ndarray]]]
 
 
-def maximise(objective: Objective, direction: np.ndarray, steps: int) -> np.ndarray:
-    """float64 (F,): the same ascent as models take for many rows at once: the gradient times the inverse of a curvature (`direction`), a
-    step that grows while the objective does, else shrinks. It stops early where nothing is left to climb."""
-    x = np.zeros(len(direction))
-    value, gradient = objective(x)
-    step, start = 1.0, None
+def maximise(look: Look, rows: np.ndarray, offset: np.ndarray, direction: np.ndarray, steps: int, flat: float) -> np.ndarray:
+    """float64 (F,): the maximum of an objective of x and of scores rows · x + offset.
+
+    The same ascent as models take for many histories at once: the gradient times the inverse of a curvature (`direction`), a step that
+    grows while the objective does, else shrinks. Scores are linear in x, so trying another step along the same line costs no product.
+    It ends early where the slope promises less than `flat` of what it first did.
+    Shapes: rows (m, F), offset (m,), direction (F, F). Cost: 2 × m × F for every step taken.
+    """
+    x, scores = np.zeros(len(direction)), offset
+    value, slope = look(x, scores)
+    step, first = 1.0, None
+    towards = along = None
     for _ in range(steps):
-        towards = gradient @ direction
-        left = float(towards @ gradient)
-        start = left if start is None else start
-        if left <= FLAT * start:
-            break
-        tried = x + step * towards
-        new_value, new_gradient = objective(tried)
-        if new_value >= value:
-            x, gradient, value, step = tried, new_gradient, new_value, step * 1.5
+        if towards is None:
+            gradient = slope()
+            towards = gradient @ direction
+            promised = float(towards @ gradient)
+            first = promised if first is None else first
+            if promised <= flat * first:
+                break
+            along = rows @ towards.astype(rows.dtype)
+        tried, tried_scores = x + step * towards, scores + rows.dtype.type(step) * along
+        new, new_slope = look(tried, tried_scores)
+        if new >= value:
+            x, scores, value, slope, towards = tried, tried_scores, new, new_slope, None
+            step *= 1.5
         else:
             step *= 0.3
     return x

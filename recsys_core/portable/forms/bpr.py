@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..history import History
 from ._ascent import maximise, popularity_sample
 from ._base import Stored
 from ._factors import Factors
+
+FLAT = 1e-9  # where the ascent ends: a score is then off by less than a ten-thousandth of the spread
 
 
 class Likeliest(Factors):
@@ -24,7 +28,6 @@ class Likeliest(Factors):
         relative, share = stored.array("relative"), stored.array("share")
         sample, weight = popularity_sample(share, self.settings["sample"])
         self.offset = (relative[sample] + np.log(weight)).astype(np.float32)
-        # Both ways round in float32: every step is two passes over these.
         self.sampled = np.ascontiguousarray(self.items.take(sample))
         wide = self.sampled.astype(np.float64)
         centre = weight @ wide
@@ -34,16 +37,13 @@ class Likeliest(Factors):
     def fold_in(self, history: History) -> np.ndarray:
         codes, _ = history.relevant(self.settings["threshold"]).row(binary=True)
         mean = self.items.weighted_sum(codes, np.full(len(codes), 1 / max(1, len(codes)))).astype(np.float64)
-        decay, sampled, offset = self.settings["decay"], self.sampled, self.offset
+        decay, sampled = self.settings["decay"], self.sampled
 
-        def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
-            scores = sampled @ x.astype(np.float32)
-            scores += offset
+        def look(x: np.ndarray, scores: np.ndarray) -> tuple[float, Callable[[], np.ndarray]]:
             top = float(scores.max())
-            scores -= top
-            odds = np.exp(scores, out=scores)
+            odds = np.exp(scores - np.float32(top))
             total = float(odds.sum(dtype=np.float64))
             value = float(x @ mean) - top - np.log(total) - decay / 2 * float(x @ x)
-            return value, mean - (odds @ sampled) / total - decay * x
+            return value, lambda: mean - (odds @ sampled) / total - decay * x
 
-        return maximise(objective, self.direction, self.settings["steps"])
+        return maximise(look, sampled, self.offset, self.direction, self.settings["steps"], FLAT)

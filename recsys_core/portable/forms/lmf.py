@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..history import History
@@ -9,6 +11,8 @@ from ._ascent import maximise, popularity_sample
 from ._base import Stored
 from ._entries import raw_weights
 from ._factors import Factors
+
+FLAT = 1e-12  # where the ascent ends: a score is then off by less than a ten-thousandth of the spread
 
 
 class Logistic(Factors):
@@ -28,18 +32,23 @@ class Logistic(Factors):
         self.square = (self.sampled * self.weight[:, None]).T @ self.sampled
 
     def fold_in(self, history: History) -> np.ndarray:
-        s, sampled, offset = self.settings, self.sampled, self.offset
+        s = self.settings
         codes, values = history.relevant(s["threshold"]).row(binary=False)
         weights = raw_weights(values, s["weighting"]) / s["weight_scale"]
-        vectors, bias = self.items.take(codes).astype(np.float64), self.relative[codes]
         drawn = min(len(codes) * s["negatives"], s["most_negatives"]) * self.weight
+        rows = np.concatenate([self.items.take(codes).astype(np.float64), self.sampled])
+        offset = np.concatenate([self.relative[codes], self.offset])
+        # log σ(s) of what was taken, log(1 - σ(s)) = log σ(-s) of what stands for the rest.
+        sign = np.concatenate([np.ones(len(codes)), -np.ones(len(drawn))])
+        counts = np.concatenate([weights, drawn])
 
-        def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
-            taken, other = vectors @ x + bias, sampled @ x + offset
-            value = -weights @ np.logaddexp(0, -taken) - drawn @ np.logaddexp(0, other) - s["decay"] / 2 * (x @ x)
-            gradient = (weights / (1 + np.exp(taken))) @ vectors - (drawn / (1 + np.exp(-other))) @ sampled - s["decay"] * x
-            return float(value), gradient
+        def look(x: np.ndarray, scores: np.ndarray) -> tuple[float, Callable[[], np.ndarray]]:
+            signed = sign * scores
+            small = np.exp(-np.abs(signed))
+            value = -float(counts @ (np.log1p(small) + np.maximum(-signed, 0))) - s["decay"] / 2 * float(x @ x)
+            missed = np.where(signed > 0, small, 1) / (1 + small)  # 1 - σ(signed)
+            return value, lambda: (counts * sign * missed) @ rows - s["decay"] * x
 
         total = weights.sum() + drawn.sum()
         direction = np.linalg.inv(total / 4 * self.square + s["decay"] * np.eye(self.square.shape[0]))
-        return maximise(objective, direction, s["steps"])
+        return maximise(look, rows, offset, direction, s["steps"], FLAT)

@@ -9,7 +9,7 @@ from ._base import Stored
 from ._entries import raw_weights
 from ._factors import Factors, gram_of
 
-SETTLED = 1e-9  # of the largest number of a vector: a pass that moves nothing by more is the last
+SETTLED = 1e-6  # of the largest number of a vector: a pass that moves nothing by more is the last
 
 
 class NonNegative(Factors):
