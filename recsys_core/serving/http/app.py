@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -58,22 +57,16 @@ def make_app(settings: ServiceSettings, keys: KeyRing | None = None, log: JsonLo
 
 
 async def _load_and_watch(service: Service) -> None:
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1) as pool:
-        try:
-            await loop.run_in_executor(pool, service.load)
-        except Exception as error:
-            service.failed = service.failed or f"The bundles cannot be opened ({type(error).__name__}: {str(error)[:200]})."
-            service.log("failed to load", error=service.failed)
-            return
+    """Open the bundles, again and again until it works; then look every few seconds whether one was replaced."""
+    seconds, looked = service.settings.watch_seconds, 0.0
     while True:
-        await asyncio.sleep(service.settings.watch_seconds)
         try:
-            await service.work.do(service.watch, until=time.monotonic() + 600)
-        except Problem:
-            continue  # the thread is busy; the next look is soon
+            await asyncio.to_thread(service.watch if service.loaded else service.load)
         except Exception as error:
-            service.log("failed to watch", error=f"{type(error).__name__}: {str(error)[:300]}")
+            service.log("failed", what="watching" if service.loaded else "loading", error=f"{type(error).__name__}: {str(error)[:300]}")
+        looked = time.time()
+        while time.time() - looked < seconds and not service.look_now(looked):
+            await asyncio.sleep(min(seconds, 0.5))
 
 
 async def _router_said(request: Request, error: Exception) -> Response:
@@ -142,8 +135,7 @@ async def reload(request: Request) -> Response:
         raise Problem(403, "This key may not be used for this.", "Reloading takes a key of the tenant 'admin'.")
     if not service.loaded:
         raise Problem(503, "The bundles are being loaded.", "Try again in a moment.", {"Retry-After": "1"})
-    found = await service.work.do(service.reload, until=time.monotonic() + 60)
-    return _json_response({"variants": found})
+    return _json_response({"variants": await asyncio.to_thread(service.reload)})
 
 
 async def health(request: Request) -> Response:

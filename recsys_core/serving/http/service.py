@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -68,8 +66,7 @@ class Service:
         self.tenants: dict[str, Tenant] = {}
         self.loaded, self.draining = False, False
         self.failed: str | None = None
-        self._reload = self.runtime / "reload"
-        self._reloaded = self._reload_stamp()
+        self.asked = self.runtime / "reload"  # touched to have all workers look at their bundles
         unknown = {key.tenant for key in keys.keys} - set(settings.tenants) - {ADMIN}
         if unknown:
             raise BadInput(f"A key is of the tenant '{sorted(unknown)[0]}', who has no bundle.", "Give --bundle TENANT=FILE.zip.")
@@ -78,35 +75,32 @@ class Service:
     def load(self) -> None:
         """Open all bundles. Raises WorkbenchError with the reason."""
         try:
-            for name, specs in self.settings.tenants.items():
-                self.tenants[name] = Tenant(name, specs, self.settings)
-        except WorkbenchError as error:
-            self.failed = str(error)
+            self.tenants = {name: Tenant(name, specs, self.settings) for name, specs in self.settings.tenants.items()}
+        except Exception as error:
+            said = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {str(error)[:200]}"
+            self.failed = f"The bundles cannot be opened: {said}"
             raise
-        self.loaded = True
+        self.failed, self.loaded = None, True
         self.log("loaded", variants=[v.about() for tenant in self.tenants.values() for v in tenant.variants])
 
     def watch(self) -> None:
-        """Look whether a bundle was replaced, or a reload was asked for in any worker. Called every few seconds, in the work thread."""
-        stamp = self._reload_stamp()
-        asked, self._reloaded = stamp != self._reloaded, stamp
+        """Look whether a bundle was replaced. Called every few seconds in a thread of its own: while a bundle is opened and checked,
+        the one before it answers."""
         for tenant in self.tenants.values():
             for variant in tenant.variants:
-                if variant.refresh(force=asked):
+                before = variant.problems()
+                if variant.refresh():
                     tenant.cache.clear()
                     self.log("swapped", **variant.about())
+                elif variant.problems() != before:
+                    self.log("problem" if variant.problems() else "well again", **variant.about())
         self.metrics.degraded.set(1 if self.problems() else 0)
 
     def reload(self) -> list[dict[str, Any]]:
-        """Have every worker look at its bundles now; what this one found."""
-        self._reload.write_text(f"{time.time()}\n")
+        """Look at the bundle files now; the other workers do within a moment."""
+        self.asked.touch()
         self.watch()
         return [variant.about() for tenant in self.tenants.values() for variant in tenant.variants]
-
-    def _reload_stamp(self) -> int:
-        with contextlib.suppress(OSError):
-            return self._reload.stat().st_mtime_ns
-        return 0
 
     def close(self) -> None:
         """Finish what waits, sync the logs."""
@@ -116,6 +110,13 @@ class Service:
         self.metrics.close()
         self.stats.close()
         self.log("stopped")
+
+    def look_now(self, since: float) -> bool:
+        """Whether a reload was asked for, in any worker, since the bundles were looked at."""
+        try:
+            return self.asked.stat().st_mtime > since
+        except OSError:
+            return False
 
     @property
     def ready(self) -> bool:
@@ -227,7 +228,7 @@ class Service:
         problems = [self.failed] if self.failed else [p for tenant in tenants for p in tenant.problems()]
         if not self.loaded and not self.failed:
             problems.append("The bundles are being loaded.")
-        variants = [variant.health(tenant.name) for tenant in tenants for variant in tenant.variants]
+        variants = [variant.health() for tenant in tenants for variant in tenant.variants]
         first = variants[0] if variants else {}
         return {
             "status": "degraded" if problems else "ok",

@@ -2,32 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...errors import BadInput, NotFound
+from ...errors import BadInput, NotFound, WorkbenchError
 from ...portable.bundle import Bundle
 from ..live.event_log import EventLog
 from ..live.predictor import Predictor
 from ..live.records import Context, Filters
+from ..live.swap import WATCHED, Live
 from . import schemas
 from .settings import BundleSpec, ServiceSettings
 
 Answer = TypeVar("Answer")
+SPOOL = "bundles"  # in the runtime folder: the workers of a service map one copy
+STALE_SECONDS = 600  # copies nobody can be about to open any more
 
 
 class Variant:
-    """A bundle of a tenant. Every variant reads the tenant's whole event log, so that a user dealt anew finds their state there."""
+    """A bundle of a tenant, followed as its file is replaced. Every variant reads the tenant's whole event log, so that a user dealt anew
+    finds their state there."""
 
     def __init__(self, spec: BundleSpec, settings: ServiceSettings, log: Path | None) -> None:
         self.spec, self.name = spec, spec.name
-        events = None if log is None else EventLog(log)
-        self.predictor = Predictor(Bundle.open(spec.path), events, max_users=settings.max_users, half_life_days=settings.half_life_days)
+        self._spool = Path(settings.runtime) / SPOOL
+
+        def make(bundle: Bundle, events: EventLog | None) -> Predictor:
+            return Predictor(bundle, events, max_users=settings.max_users, half_life_days=settings.half_life_days)
+
+        self.live = Live(spec.path, lambda: None if log is None else EventLog(log), spool=self._spool, make=make)
+        self._older: Predictor | None = None
+        self._trial = 0  # answers the newer one has still to give before the older one is let go
+
+    @property
+    def predictor(self) -> Predictor:
+        return self.live.predictor
 
     def call(self, ask: Callable[[Predictor], Answer]) -> Answer:
-        """ask(predictor)."""
-        return ask(self.predictor)
+        """ask(predictor). A bundle that was taken up a moment ago and fails: the one before it answers, and nobody is sent away."""
+        try:
+            with self.live.use() as predictor:
+                found = ask(predictor)
+        except WorkbenchError:
+            raise
+        except Exception:
+            older = self._older
+            if older is None:
+                raise
+            return ask(older)
+        if self._older is not None:
+            self._trial -= 1
+            if self._trial <= 0:
+                self._let_go()
+        return found
 
     def about_item(self, item: str, ask: Callable[[Predictor], Answer]) -> Answer:
         """ask(predictor); NotFound when what is wrong is that nobody ever heard of the item."""
@@ -40,15 +70,36 @@ class Variant:
 
     def version(self, user: str) -> tuple[str, int]:
         """Changes with everything that changes this user's list, whichever worker was told of it."""
-        return self.predictor.bundle.fingerprint, self.predictor.version(user)
+        predictor = self.predictor
+        return predictor.bundle.fingerprint, predictor.version(user)
 
-    def refresh(self, *, force: bool = False) -> bool:
-        """Look at the file; whether another bundle is in use now."""
-        return False
+    def refresh(self) -> bool:
+        """Look at the file; whether another bundle is in use now. Beside the answering: opening a bundle takes its time."""
+        before = self.predictor
+        if not self.live.watch():
+            return False
+        self._let_go()
+        self._older, self._trial = before, WATCHED
+        self._tidy()
+        return True
+
+    def _let_go(self) -> None:
+        older, self._older = self._older, None
+        if older is not None and older is not self.predictor and older.log is not None:
+            older.log.close()
+
+    def _tidy(self) -> None:
+        """Copies of bundles that went out of use long ago. One that another worker still has mapped stays readable to it."""
+        used = {one.bundle.archive.path.name for one in (self.predictor, self._older) if one is not None}
+        for path in self._spool.glob("*.zip"):
+            with contextlib.suppress(OSError):
+                if path.name not in used and time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
 
     def problems(self) -> list[str]:
         log = self.predictor.log
-        return [log.problem] if log is not None and log.problem else []
+        found = [self.live.problem, None if log is None else log.problem]
+        return [f"{self.name}: {problem}" for problem in found if problem]
 
     @staticmethod
     def filters(given: schemas.Filters | None) -> Filters | None:
@@ -60,25 +111,26 @@ class Variant:
 
     def about(self) -> dict[str, Any]:
         """For the log and for who reloads."""
-        return {"variant": self.name, "fingerprint": self.predictor.bundle.fingerprint[:12], "problems": self.problems()}
+        fingerprint = self.predictor.bundle.fingerprint[:12]
+        return {"variant": self.name, "tenant": self.spec.tenant, "fingerprint": fingerprint, "problems": self.problems()}
 
-    def health(self, tenant: str) -> dict[str, Any]:
+    def health(self) -> dict[str, Any]:
         """For /health."""
         bundle, state = self.predictor.bundle, self.predictor.state()
-        manifest, drift = bundle.manifest, state.pop("drift")
+        drift = state.pop("drift")
+        about = {"file": Path(self.spec.path).name, "size_bytes": bundle.archive.size_bytes, "data": bundle.manifest.get("data")}
         return {
             "variant": self.name,
-            "tenant": tenant,
+            "tenant": self.spec.tenant,
             "weight": self.spec.weight,
-            "bundle": {
-                "fingerprint": bundle.fingerprint[:12], "file": Path(self.spec.path).name, "model": bundle.label,
-                "run": manifest.get("run"), "data": manifest.get("data"), "codec": manifest.get("codec"),
-                "size_bytes": bundle.archive.size_bytes,
-            },
+            "bundle": self.live.as_dict() | about,
             "state": state,
             "drift": drift or {},
-        }  # fmt: skip
+        }
 
     def close(self) -> None:
+        """Write and sync what is left of the events."""
+        self._let_go()
         if self.predictor.log is not None:
             self.predictor.log.close()
+        self.live.close()
