@@ -14,6 +14,7 @@ from ...data.holdout import Holdout
 from ...errors import Unsupported
 from ...params import Params
 from .._base import Cost
+from .._portable import Portable
 from .._vectors import cosines
 from ._base import VALIDATION_USERS, DeepRecommender
 from ._interaction_objectives import Objective, choice_loss, pair_objective, rating_objective, softmax_objective
@@ -38,6 +39,7 @@ class InteractionRecommender(DeepRecommender):
     left_out_at_most = 50
     all_items_pairs: ClassVar[int] = 2**19  # up to which softmax compares with all items; see `auto_negatives`
     lazy_tables: ClassVar[tuple[str, ...]] = ("user", "item", "item_bias")
+    _held: int | None = None  # a number of the users' vectors that is the same for all items
 
     # ---- sizes -----------------------------------------------------------------------------------
     @classmethod
@@ -214,6 +216,11 @@ class InteractionRecommender(DeepRecommender):
 
     def predicts_ratings(self) -> bool:
         return self.params.loss == "mse"
+
+    def _portable(self) -> Portable:
+        from ._interaction_bundle import pack
+
+        return pack(self, FOLD_IN_ITEMS, self._held)
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' vectors."""

@@ -104,15 +104,20 @@ class DeepFM(InteractionRecommender):
         new = data.item_counts == 0
         return torch.as_tensor(new, device=device) if self._features["item"][0].shape[1] and new.any() else None
 
+    @property
+    def _held(self) -> int:
+        """The user's own part: the same for all items, and a constant of theirs."""
+        return self.network.split[0] - 1
+
     def _item_directions(self) -> np.ndarray:
-        return np.delete(self._items.numpy(), self.network.split[0] - 1, axis=1)  # without the constant of the own parts
+        return np.delete(self._items.numpy(), self._held, axis=1)  # without the constant of the own parts
 
     def _fold_in_choice(self, histories: Histories) -> tuple[np.ndarray, Callable[[Tensor], Tensor]]:
         """The user's own part is the same for all items: it must not move, for Adam would take rounding for a slope."""
         import torch
 
         start, loss = super()._fold_in_choice(histories)
-        own = self.network.split[0] - 1
+        own = self._held
 
         def held(vectors: Tensor) -> Tensor:
             return loss(torch.cat([vectors[:, :own], vectors[:, own : own + 1].detach(), vectors[:, own + 1 :]], 1))

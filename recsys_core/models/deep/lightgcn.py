@@ -12,6 +12,7 @@ from ...data.dataset import Dataset, DatasetStats
 from ...data.histories import Histories
 from ...params import Params, param
 from .._base import Cost, Source
+from .._portable import Portable
 from .._vectors import cosines
 from ._base import DeepRecommender
 from ._sampling import MOST_NEGATIVES, SampledParams
@@ -190,9 +191,13 @@ class LightGCN(DeepRecommender):
 
     def _say(self, counts: np.ndarray) -> np.ndarray:
         """float32: how much each choice of users with so many choices counts; a training user's choices sum to 1 on average."""
+        return (np.maximum(counts, 1).astype(np.float64) ** -self.resolved.activity_damping / self._usual).astype(np.float32)
+
+    @property
+    def _usual(self) -> float:
+        """What the choices of a training user count together, on average, before that is made 1."""
         own = self.fitted.user_counts[self.fitted.user_counts > 0].astype(np.float64)
-        damping = self.resolved.activity_damping
-        return (np.maximum(counts, 1).astype(np.float64) ** -damping / (own ** (1 - damping)).mean()).astype(np.float32)
+        return float((own ** (1 - self.resolved.activity_damping)).mean())
 
     # ---- scoring ---------------------------------------------------------------------------------
     def _ready(self) -> None:
@@ -245,9 +250,7 @@ class LightGCN(DeepRecommender):
         handed_on, start = (torch.as_tensor(x.astype(np.float32), device=device) for x in (handed_on, start))
         say, size = (torch.as_tensor(x, dtype=torch.float32, device=device) for x in (self._say(counts), counts))
         wanted = torch.as_tensor(liked @ self._item.cpu().numpy(), device=device)
-        sample = np.random.default_rng(0).permutation(len(self._item))[:FOLD_IN_SAMPLE]  # the same for everyone
-        others = self._item.index_select(0, torch.as_tensor(np.sort(sample), device=device))
-        pull = p.weight_decay * np.count_nonzero(self.fitted.user_counts) / 2
+        others, pull = self._item.index_select(0, torch.as_tensor(self._sample, device=device)), self._pull
 
         def vectors(own: Tensor) -> Tensor:
             return (own + handed_on) / (p.layers + 1)
@@ -258,6 +261,28 @@ class LightGCN(DeepRecommender):
             return torch.dot(say, size * (v @ others.T).logsumexp(1) - (v * wanted).sum(1)) + pull * own.square().sum()
 
         return vectors(descend(start, loss, p.fold_in_steps, FOLD_IN_RATE))
+
+    @property
+    def _sample(self) -> np.ndarray:
+        """The items that new users' choices are compared with, the same for everyone."""
+        return np.sort(np.random.default_rng(0).permutation(len(self._item))[:FOLD_IN_SAMPLE])
+
+    @property
+    def _pull(self) -> float:
+        """How strongly a new user's own vector is pulled to 0, as the training users' are."""
+        return self.resolved.weight_decay * np.count_nonzero(self.fitted.user_counts) / 2
+
+    def _portable(self) -> Portable:
+        data, p, users = self.fitted, self.resolved, self._user.cpu().numpy().copy()
+        outside = np.flatnonzero((data.user_counts == 0) & (self._history_sizes() > 0))
+        if len(outside):
+            users[outside] = self._fold_in(data.histories(outside)).cpu().numpy()
+        settings = {"threshold": data.threshold, "layers": p.layers, "steps": p.fold_in_steps, "rate": FOLD_IN_RATE}
+        settings |= {"pull": self._pull, "damping": p.activity_damping, "usual": self._usual}
+        matrices = {"items": self._item.cpu().numpy(), "passed_on": self._passed_on, "start": self._start.astype(np.float32)}
+        if len(self._sample) < data.n_items:
+            matrices["sample"] = self._sample
+        return Portable("lightgcn", matrices, settings, user_matrices={"users": users})
 
     def _similar(self, items: np.ndarray) -> np.ndarray:
         """Cosine of the items' propagated vectors."""
