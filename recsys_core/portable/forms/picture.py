@@ -59,7 +59,8 @@ class Picture(LastItems):
     @cached_property
     def _drawn_vectors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(own (N, d), taste (N, d), shift (N,)) of the items compared with; the shift makes their sum an estimate of that over all."""
-        return self.output.take(self.drawn), self.taste.take(self.drawn), self.bias[self.drawn] - np.log(len(self.drawn) / self.n_items)
+        share = np.float32(np.log(len(self.drawn) / self.n_items))
+        return self.output.take(self.drawn), self.taste.take(self.drawn), self.bias[self.drawn] - share
 
     def _found(self, history: History) -> np.ndarray:
         kept = history.relevant(self.settings.get("threshold"))
@@ -82,18 +83,19 @@ class Picture(LastItems):
 
     def _descend(self, vector: np.ndarray, against: np.ndarray, positive: np.ndarray, taste: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Adam on the mean over places of log(1 + e^(L - p)), L the log-sum of what the target is compared with, p its own score."""
-        vector = vector.astype(np.float64)
         first, second = np.zeros_like(vector), np.zeros_like(vector)
         decay, spread, least = SETTLED
         for step in range(1, self.settings["steps"] + 1):
-            scores = against + taste @ vector
-            top = scores.max(1, keepdims=True)
-            weights = np.exp(scores - top)
-            total = weights.sum(1, keepdims=True)
-            margin = (top + np.log(total))[:, 0] - positive - wanted @ vector
+            weights = against + taste @ vector
+            top = weights.max(1, keepdims=True)
+            np.exp(np.subtract(weights, top, out=weights), out=weights)
+            total = weights.sum(1)
+            margin = top[:, 0] + np.log(total) - positive - wanted @ vector
             pull = np.exp(-np.logaddexp(0, -margin)) / len(positive)  # (n,): how wrong each place is
-            gradient = pull @ (weights / total) @ taste - pull @ wanted
+            gradient = (pull / total) @ weights @ taste - pull @ wanted
             first = decay * first + (1 - decay) * gradient
             second = spread * second + (1 - spread) * gradient**2
-            vector -= self.settings["rate"] * (first / (1 - decay**step)) / (np.sqrt(second / (1 - spread**step)) + least)
-        return vector.astype(np.float32)
+            vector = vector - np.float32(self.settings["rate"]) * (first / (1 - decay**step)) / (
+                np.sqrt(second / (1 - spread**step)) + least
+            )
+        return np.asarray(vector, np.float32)
