@@ -25,7 +25,7 @@ from .bundle_sample import Sample
 from .bundle_words import LEAST_OVERLAP, MOST_LOSS
 
 K = 20
-WORTH_IT = 0.95  # a variant above this share of the size saves nothing that would be worth any difference
+WORTH_IT, QUICKER = 0.95, 0.8  # shares of the whole model's size and time above which nothing is saved that is worth a difference
 WHOLE = "fp32"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 MEASURE_SECONDS = 600
@@ -124,39 +124,50 @@ def in_fresh_process(path: Path, sample: Sample, folder: Path) -> dict[str, floa
 
 
 def judged(variants: list[Parity], failed: list[str]) -> tuple[dict[str, Any], str]:
-    """(the report, the name of the variant that is shipped): the smallest that gives the model's lists and saves something, else whole.
+    """(the report, the name of the variant that is shipped): of those that give the model's lists and save something the smallest, or one
+    hardly larger with more of the lists; else the whole model.
 
     variants: the whole model first. failed: sentences about variants that could not be made."""
     whole, smaller = variants[0], variants[1:]
-    good = [one for one in smaller if one.same and one.size_bytes <= WORTH_IT * whole.size_bytes]
-    shipped = min(good, key=lambda one: one.size_bytes) if good else whole
+    good = [one for one in smaller if one.same and _saves(one, whole)]
+    least = min((one.size_bytes for one in good), default=0)
+    near = [one for one in good if WORTH_IT * one.size_bytes <= least]
+    shipped = max(near, key=lambda one: (one.overlap, -one.size_bytes)) if near else whole
     warnings = list(failed)
     if not whole.same:
+        warnings.append(f"The bundle does not give the lists of the trained model: {_said(whole)}. Look at users before you rely on it.")
+    refused = [f"{one.name} ({_figures(one)})" for one in smaller if not one.same]
+    if refused:
         warnings.append(
-            f"The bundle does not give the lists of the trained model: {_said(whole)}. Look at single users before you rely on it."
+            f"Not shipped, because the lists would change too much: {', '.join(refused)}. At least {LEAST_OVERLAP} of the items and "
+            f"at most {MOST_LOSS:.0%} of NDCG@{K} lost are asked for; {shipped.name} is shipped."
         )
-    warnings += [f"{_shown(one.name)} is not shipped: {_said(one)}; {WHOLE} stays." for one in smaller if not one.same]
     rows = [asdict(one) | {"kept": one is shipped, "why": _why(one, shipped, whole)} for one in variants]
     return {"variants": rows, "shipped": shipped.name, "warnings": warnings}, shipped.name
 
 
+def _saves(one: Parity, whole: Parity) -> bool:
+    """Enough bytes or enough time to be worth any difference."""
+    return one.size_bytes <= WORTH_IT * whole.size_bytes or one.p50_ms <= QUICKER * whole.p50_ms
+
+
 def _why(one: Parity, shipped: Parity, whole: Parity) -> str:
     if not one.same and one is not whole:
-        return f"Too different: {_said(one)}."
+        return f"Too different: {_figures(one)}."
     if one is shipped:
         share = f"It gives the same lists at {one.size_bytes / max(1, whole.size_bytes):.0%} of the size."
         return "The numbers as they were learnt." if one is whole else share
     if one is whole:
         return "The numbers as they were learnt; a smaller variant gives the same lists."
-    if one.size_bytes > WORTH_IT * whole.size_bytes:
+    if not _saves(one, whole):
         return "It gives the same lists, but saves next to nothing."
-    return f"It gives the same lists, but {shipped.name} is smaller."
+    return f"It gives the same lists, but {shipped.name} saves more or is nearer."
 
 
 def _said(one: Parity) -> str:
-    loss = "" if one.ndcg_loss is None else f" and NDCG@{K} loses {one.ndcg_loss:.1%} (at most {MOST_LOSS:.0%} is allowed)"
-    return f"its lists of {K} share {one.overlap:.3f} with those of the model (at least {LEAST_OVERLAP} is asked for){loss}"
+    return f"{_figures(one)}; at least {LEAST_OVERLAP} and at most {MOST_LOSS:.0%} are asked for"
 
 
-def _shown(name: str) -> str:
-    return name[:1].upper() + name[1:] if not name.startswith(("int8", "float16", "fp32")) else name
+def _figures(one: Parity) -> str:
+    loss = "" if one.ndcg_loss is None else f", {max(0.0, one.ndcg_loss):.1%} of NDCG@{K} lost"
+    return f"{one.overlap:.3f} of the items the same{loss}"
