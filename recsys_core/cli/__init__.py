@@ -40,6 +40,7 @@ def _register() -> None:
     from . import (
         ab_commands,
         ablation_command,
+        ask_command,
         bundle_command,
         cold_start_command,
         data_commands,
@@ -65,6 +66,7 @@ def _register() -> None:
         cold_start_command,
         features_command,
         bundle_command,
+        ask_command,
         update_command,
         serve_command,
     ):

@@ -26,6 +26,13 @@ class Asked:
     unknown: list[str]
     code: int
 
+    def leave_out(self, scores: np.ndarray, *, seen: bool = True) -> None:
+        """Take what must not be shown out of the running, in place: skipped items, and those of the history."""
+        if seen:
+            scores[self.known.items] = -np.inf
+        gone = (*self.later, *self.skips) if seen else self.skips
+        scores[[code for code in gone if code < len(scores)]] = -np.inf
+
 
 def given_history(bundle: Bundle, history: Sequence[str], values: Sequence[float] | None) -> tuple[History, list[str]]:
     """(history by codes, ids that are not known). Raises BadInput for what is no history."""

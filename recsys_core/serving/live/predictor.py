@@ -79,13 +79,9 @@ class Predictor:
         check_k(k)
         asked = self._asked(user, history, values, context)
         scores, path = self._scores(asked)
-        n = len(scores)
-        if exclude_seen:
-            scores[asked.known.items] = -np.inf
-        for gone in (asked.later, asked.skips) if exclude_seen else (asked.skips,):
-            scores[[code for code in gone if code < n]] = -np.inf
+        asked.leave_out(scores, seen=exclude_seen)
         if filters is not None:
-            scores[~self.catalogue.allowed(filters, n)] = -np.inf
+            scores[~self.catalogue.allowed(filters, len(scores))] = -np.inf
         answer = self._answer(scores, k, path, start)
         notes = notes_of(asked, path, len(answer.items), k, filters)
         return replace(answer, notes=notes, unknown=tuple(asked.unknown)) if notes or asked.unknown else answer
@@ -175,18 +171,25 @@ class Predictor:
         with self._lock:
             top, _ = best_of(self.popularity.scores(len(self.bundle.items)), 5)
             return {
-                "users_in_memory": len(self._sessions),
-                "users_evicted": self._sessions.evicted,
-                "events": self.n_events,
-                "new_items": len(self.bundle.items) - self.bundle.n_items,
+                "users_in_memory": len(self._sessions), "users_evicted": self._sessions.evicted,
+                "events": self.n_events, "new_items": len(self.bundle.items) - self.bundle.n_items,
                 "log_problem": None if self.log is None else self.log.problem,
                 "events_waiting": 0 if self.log is None else self.log.waiting,
-                "damaged_lines": 0 if self.log is None else self.log.skipped,
                 "popular": self.bundle.items.decode(top),
-                "events_lost": 0 if self.log is None else self.log.lost,
-                "drift": None if self.drift is None else self.drift.as_dict(),
-                "drift_problem": self._drift_problem,
-            }
+                "damaged_lines": 0 if self.log is None else self.log.skipped, "events_lost": 0 if self.log is None else self.log.lost,
+                "drift": None if self.drift is None else self.drift.as_dict(), "drift_problem": self._drift_problem,
+            }  # fmt: skip
+
+    def adopt(self, other: Predictor) -> None:
+        """Know what another predictor was told and could not write down yet: its log goes on trying to."""
+        other._follow()
+        with other._lock:
+            waiting = list(other._waiting)
+        with self._lock:
+            for event in waiting:
+                if event not in self._waiting:
+                    self._take(event, -1)
+                    self._waiting.append(event)
 
     def _answer(self, scores: np.ndarray, k: int, path: Path, start: float) -> Answer:
         codes, best = best_of(scores, k)
@@ -290,9 +293,7 @@ class Predictor:
             if target >= 0 and (target in asked.known.items or target in asked.later):
                 return None
             scores, _ = self._scores(asked)
-            gone = [*asked.later, *asked.skips]
-            scores[asked.known.items] = -np.inf
-            scores[[code for code in gone if code < len(scores)]] = -np.inf
+            asked.leave_out(scores)
             return target >= 0 and bool(target in best_of(scores, DRIFT_K)[0])
         except Exception as error:  # an event is kept even where the model fails; what failed is told in `state`
             self._drift_problem = f"A list could not be computed when an event came ({type(error).__name__}: {str(error)[:120]})."

@@ -100,7 +100,10 @@ class Live:
                 return False
             try:
                 fresh = self._opened(None)
-            except (WorkbenchError, OSError) as error:
+            except OSError as error:  # a full disk, say: nothing is wrong with the bundle, so look at it again
+                self.problem, self._seen = f"A new bundle was not taken up: {error.strerror or error}.", None
+                return False
+            except WorkbenchError as error:
                 self.problem = f"A new bundle was not taken up: {error}"
                 return False
             except Exception as error:  # whatever a foreign file does to numpy or onnxruntime: the old one serves on
@@ -109,6 +112,8 @@ class Live:
             if fresh.bundle.fingerprint == self._now.bundle.fingerprint:
                 self.problem = None
                 return False
+            fresh.adopt(self._now)
+            _retire(self._before)
             self._before, self._now = self._now, fresh
             self._answers = self._failures = 0
             self.swaps, self.problem = self.swaps + 1, None
@@ -119,6 +124,8 @@ class Live:
         with self._lock:
             if self._before is None:
                 return False
+            self._before.adopt(self._now)
+            _retire(self._now)
             self._now, self._before = self._before, None
             self.roll_backs += 1
             self.problem = f"The newest bundle was taken out again: {why}"
@@ -157,7 +164,14 @@ class Live:
         if self._failures > max(1, math.floor(MOST_FAILED * WATCHED)) or (self._answers >= 20 and self._failures / self._answers > 0.25):
             self.roll_back(f"{self._failures} of its first {self._answers} answers failed.")
         elif self._answers >= WATCHED:
-            self._before = None  # it has proved itself; the old one may go
+            _retire(self._before)  # it has proved itself; the old one may go
+            self._before = None
+
+
+def _retire(predictor: Predictor | None) -> None:
+    """Give back the files of a log nobody asks any more. A request still at work opens it again; events that wait are not given up."""
+    if predictor is not None and predictor.log is not None and predictor.log.flush():
+        predictor.log.close()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
