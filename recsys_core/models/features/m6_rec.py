@@ -16,6 +16,7 @@ from ...data.holdout import Holdout
 from ...errors import Unsupported
 from ...params import Params
 from .._base import Cost, Explanation, Source, block_bytes
+from .._portable import Portable
 from .._vectors import cosines
 from ..deep._base import DeepRecommender
 from ._m6_inputs import Inputs
@@ -258,6 +259,11 @@ class M6Rec(DeepRecommender):
         return {"features": field_shares(self)}
 
     # ---- saved -----------------------------------------------------------------------------------
+    def _portable(self) -> Portable:
+        from ._m6_bundle import pack
+
+        return pack(self)
+
     def _state(self) -> dict[str, Any]:
         return super()._state() | self.inputs.state()
 
