@@ -11,7 +11,8 @@ from recsys_core.serving.http.settings import BundleSpec, ServiceSettings
 from .service_help import bundle, client, item, ring, settings, user
 
 PATHS = [("GET", "/v1/recommend?user=a"), ("POST", "/v1/recommend"), ("POST", "/v1/feedback"), ("POST", "/v1/similar"),
-    ("POST", "/v1/explain"),    ("GET", "/metrics"), ("POST", "/v1/admin/reload"), ("GET", "/v1/nothing"), ("DELETE", "/v1/recommend")]  # fmt: skip
+    ("POST", "/v1/explain"),    ("GET", "/metrics"), ("POST", "/v1/admin/reload"),
+    ("GET", "/v1/nothing"), ("DELETE", "/v1/recommend")]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

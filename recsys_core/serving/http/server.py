@@ -19,7 +19,9 @@ from ...portable.archive import Archive
 from . import metrics
 from .keys import KeyRing
 from .settings import SETTINGS_VARIABLE, ServiceSettings, is_loopback
+from .stats import lives
 
+PREFIX = "recsys-service-"  # of the folder the workers share: then the process id
 GRACE_SECONDS = 10  # for requests in flight, once it is told to stop
 
 
@@ -38,7 +40,9 @@ def serve(settings: ServiceSettings) -> int:
     for spec in settings.bundles:
         Archive.open(spec.path)  # every byte is checked; the workers open it again
     own = not settings.runtime
-    folder = Path(settings.runtime or tempfile.mkdtemp(prefix="recsys-service-"))
+    if own:
+        _tidy()
+    folder = Path(settings.runtime or tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     settings = replace(settings, runtime=str(folder))
     os.environ[SETTINGS_VARIABLE] = settings.to_json()
     if settings.workers > 1:
@@ -48,11 +52,13 @@ def serve(settings: ServiceSettings) -> int:
         lifespan="on", access_log=False, log_config=None, server_header=False, proxy_headers=False, timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACE_SECONDS, backlog=2048, ws="none",
     )  # fmt: skip
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it is done: what is below still has to run
     try:
         try:
             socket = config.bind_socket()
         except SystemExit:  # uvicorn's way to say that the port is taken
             raise BadInput(f"Nothing can listen on {settings.host}:{settings.port}; is it taken?", "Give another --port.") from None
+        socket.listen(config.backlog)  # from here on who comes waits a moment, and is not sent away
         port = socket.getsockname()[1]
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         _say("listening", url=f"http://{host}:{port}", workers=settings.workers, keys=len(keys))
@@ -67,6 +73,14 @@ def serve(settings: ServiceSettings) -> int:
     finally:
         if own:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tidy() -> None:
+    """Folders of services that were killed before they could remove them."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        pid = path.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not lives(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def application() -> Any:

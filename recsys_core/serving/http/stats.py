@@ -26,7 +26,7 @@ class Stats:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self.folder, self.clock, self.started = folder, clock, clock()
         for path in folder.glob("stats-*.bin"):
-            if not _lives(int(path.stem.partition("-")[2])):  # of a worker that was killed
+            if not lives(int(path.stem.partition("-")[2])):  # of a worker that was killed
                 path.unlink(missing_ok=True)
         self.path = folder / f"stats-{os.getpid()}.bin"
         shape = (WINDOW + 2, _FIRST + BUCKETS)  # one more than the window, so that the second that is filled now is not in it
@@ -82,7 +82,8 @@ class Stats:
         self.path.unlink(missing_ok=True)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
