@@ -129,7 +129,7 @@ def _variants(whole: Portable, quantize: str | None, prune: float | None, float1
     thin = pruned(whole, prune) if prune is not None else None
     if thin is not None:
         name = f"pruned {prune:.0%}".replace("%", " %")
-        variants += [_Variant(name, "float32", thin), *(_Variant(f"{codec}, {name}", codec, thin) for codec in codecs)]
+        variants += [_Variant(name, "float32", thin), *(_Variant(f"{codec} and {name}", codec, thin) for codec in codecs)]
     nothing = prune is not None and thin is None
     return variants, [f"{label} has no factors, units or heads to take out, so nothing was pruned."] if nothing else []
 

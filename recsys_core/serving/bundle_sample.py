@@ -19,7 +19,8 @@ from ..portable.history import History
 from ..store.entries import RunEntry
 
 MOST_USERS = 500
-CELLS = 4_000_000  # scores held at once
+MOST_CELLS = 50_000_000  # of scores that are kept: very many items are looked at with fewer users
+CELLS = 4_000_000  # scores a model is asked for at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,7 @@ def sample_of(run: RunEntry, model: Recommender, k: int, ctx: RunContext, *, as_
 
     as_users: training users are served as such; else they are folded in from their histories, as a bundle without users does it."""
     train, holdout = model.fitted, _holdout(run)
+    most = max(1, min(most, MOST_CELLS // max(1, train.n_items)))
     if holdout is None:
         codes = np.flatnonzero(train.user_counts).astype(np.int32)
         codes = np.sort(ctx.rng("parity").choice(codes, min(most, len(codes)), replace=False)) if len(codes) else codes

@@ -139,7 +139,7 @@ def judged(variants: list[Parity], failed: list[str]) -> tuple[dict[str, Any], s
     refused = [f"{one.name} ({_figures(one)})" for one in smaller if not one.same]
     if refused:
         warnings.append(
-            f"Not shipped, because the lists would change too much: {', '.join(refused)}. At least {LEAST_OVERLAP} of the items and "
+            f"Not shipped, because the lists would change too much: {'; '.join(refused)}. At least {LEAST_OVERLAP} of the items and "
             f"at most {MOST_LOSS:.0%} of NDCG@{K} lost are asked for; {shipped.name} is shipped."
         )
     rows = [asdict(one) | {"kept": one is shipped, "why": _why(one, shipped, whole)} for one in variants]
