@@ -30,16 +30,24 @@ def with_fewer_factors(model: FactorModel, share: float) -> FactorModel:
 
 
 def principal(users: np.ndarray, items: np.ndarray, keep: int) -> np.ndarray:
-    """(F, k): orthonormal directions along which products of users and items differ most.
+    """(F, k): orthonormal directions along which the products of users and items say most.
 
     Differs: the best rank-k approximation of all products (Eckart & Young 1936) needs a different turn on either side; one turn for both
-    keeps lengths. Its axes are those of XᵀX · YᵀY, made symmetric. At the optimum of a factorisation with equal penalties on both sides
-    the two matrices have the same axes, and the two agree. Cost: (U + I) × F² + F³.
+    keeps lengths. Its axes are those of the geometric mean of XᵀX and YᵀY (Bhatia 2007, Positive Definite Matrices, 4.1): along an axis,
+    what users vary times what items vary. Where both matrices have the same axes, as at the optimum of a factorisation with equal
+    penalties on both sides, this is the best approximation. Cost: (U + I) × F² + F³.
     """
     of_users, of_items = (side.astype(np.float64).T @ side.astype(np.float64) / max(1, len(side)) for side in (users, items))
-    product = of_users @ of_items
-    size, axes = np.linalg.eigh(product + product.T)
+    half, inverse = _power(of_users, 0.5), _power(of_users, -0.5)
+    mean = half @ _power(inverse @ of_items @ inverse, 0.5) @ half
+    size, axes = np.linalg.eigh(mean + mean.T)
     return axes[:, np.argsort(-size, kind="stable")[:keep]]
+
+
+def _power(square: np.ndarray, exponent: float) -> np.ndarray:
+    """A power of a symmetric, positive matrix; what is next to nothing counts as a billionth of the largest."""
+    size, axes = np.linalg.eigh((square + square.T) / 2)
+    return (axes * np.maximum(size, max(float(size[-1]) * 1e-9, 1e-30)) ** exponent) @ axes.T
 
 
 def strongest(users: np.ndarray, items: np.ndarray, keep: int) -> np.ndarray:
