@@ -144,26 +144,28 @@ def main() -> None:
         try:
             server = psutil.Process(process.pid)
             measure(port, server, 2, given.seconds * 0.1)  # warm
-            full = measure(port, server, 8, given.seconds * 0.35)
+            full = measure(port, server, 8, given.seconds * 0.25)
             carried = 1000 / full["cpu_ms"]  # a core's worth; on a busy machine fewer came through
-            half = measure(port, server, 8, given.seconds * 0.35, rate=min(carried, full["rate"]) / 2)
-            fed = measure(port, server, 4, given.seconds * 0.2, verb="feedback")
+            half = measure(port, server, 8, given.seconds * 0.3, rate=min(carried, full["rate"]) / 2)
+            fed = measure(port, server, 4, given.seconds * 0.15, verb="feedback")
+            folded = measure(port, server, 8, given.seconds * 0.2)
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as answer:
                 health = json.load(answer)
             memory = server.memory_info().rss / 2**20
         finally:
             process.terminate()
             process.wait(30)
-    for what, found in (("as fast as it goes", full), ("at half of that", half), ("feedback", fed)):
+    phases = {"as fast as it goes": full, "at half of that": half, "feedback": fed, "lists after feedback": folded}
+    for what, found in phases.items():
         print(
             f"{what:>20}: {found['rate']:7.0f} requests/s, {found['cpu_ms']:.2f} ms of server CPU each, "
             f"p50 {found['p50']:.1f} p95 {found['p95']:.1f} p99 {found['p99']:.1f} ms, {found['bad']:.0f} not answered"
         )
     print(f"A core carries {carried:.0f} requests/s. Resident {memory:.0f} MiB. The service itself says: {health['stats']}")
-    cheap, quick = full["cpu_ms"] <= CPU_BAR_MS, half["p99"] < P99_BAR_MS
+    cheap, quick = max(full["cpu_ms"], folded["cpu_ms"]) <= CPU_BAR_MS, half["p99"] < P99_BAR_MS
     print(f"CPU a request: bar {CPU_BAR_MS:g} ms, {'met' if cheap else 'missed'}.")
     print(f"p99 at half load: bar {P99_BAR_MS:g} ms, {'met' if quick else 'missed'}.")
-    raise SystemExit(0 if cheap and quick and not full["bad"] + half["bad"] + fed["bad"] else 1)
+    raise SystemExit(0 if cheap and quick and not any(found["bad"] for found in phases.values()) else 1)
 
 
 if __name__ == "__main__":
