@@ -220,7 +220,7 @@ class Predictor:
             else:
                 moment = [int(self._clock() if context.time is None else context.time)]
                 looked = History.of([at], [bundle.scale.like], None if whole.times is None and len(whole) else moment)
-                whole, changed = whole.and_then(looked), changed or at < bundle.n_items
+                whole, changed = whole.and_then(looked) if len(whole) else looked, changed or at < bundle.n_items
         inside = whole.items < bundle.n_items
         if inside.all():
             return Asked(whole, [], [], skips, unknown, -1 if changed else code)

@@ -55,7 +55,7 @@ class Session:
             since = History.of(codes, values, np.asarray(times).astype(np.int64) if timed else None)
             if self.judged and len(trained):
                 trained = trained.take(~np.isin(trained.items, list(self.judged)))
-            both = trained.and_then(since)
+            both = trained.and_then(since) if len(trained) else since
             self._merged = both if both.times is None else History(both.items, both.values, np.maximum.accumulate(both.times))
         return self._merged
 

@@ -1,0 +1,265 @@
+"""The predictor: every event changes the next list, whoever wrote it and whatever was restarted in between."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys_core.errors import BadInput
+from recsys_core.serving.live.event_log import EventLog
+from recsys_core.serving.live.predictor import Predictor
+from recsys_core.serving.live.records import Context, Filters
+from tests.unit.live_help import data, opened
+
+NOW = 2_000_000_000.0
+
+
+class Setting:
+    """A bundle and a log in one folder; `predictor()` opens both anew, as a restart does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.clock = folder, [NOW]
+
+    def predictor(self, *, ratings: bool = False, log: bool = True, **options) -> Predictor:
+        events = EventLog(self.folder / "events.log") if log else None
+        bundle = opened(self.folder / f"bundle-{ratings}.zip", ratings=ratings)
+        return Predictor(bundle, events, clock=lambda: self.clock[0], **options)
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(tmp_path)
+
+
+def user_of(code: int) -> str:
+    return data().users.decode(np.array([code]))[0]
+
+
+def test_every_event_is_in_the_next_list_and_the_path_says_how_it_came(setting: Setting) -> None:
+    predictor, user = setting.predictor(), user_of(0)
+    before = predictor.recommend(user, k=10)
+    assert before.path == "model" and len(before.items) == 10 and before.bundle == predictor.bundle.fingerprint[:12]
+    clicked = before.items[3]
+    receipt = predictor.feedback(user, clicked, "click")
+    assert receipt.stored and receipt.offset > 0
+    after = predictor.recommend(user, k=10)
+    assert after.path == "fold-in" and clicked not in after.items
+    trained = predictor.bundle.history(predictor.bundle.users.code(user)).items
+    told = np.append(trained, predictor.bundle.items.code(clicked))
+    same = predictor.recommend(history=predictor.bundle.items.decode(told), k=10)
+    assert same.items == after.items, "what is known of a user is training and then the events"
+    assert clicked in predictor.recommend(user, k=100, exclude_seen=False).items
+
+
+def test_a_stranger_goes_from_popular_to_fold_in(setting: Setting) -> None:
+    predictor = setting.predictor()
+    popular = predictor.recommend("stranger", k=5)
+    assert popular.path == "popular" and popular.notes and predictor.recommend(k=5).items == popular.items
+    by_count = np.argsort(-predictor.bundle.counts, kind="stable")[:5]
+    assert popular.items == tuple(predictor.bundle.items.decode(by_count))
+    item = predictor.bundle.items.ids[12]  # of taste 2
+    predictor.feedback("stranger", item, "like")
+    answer = predictor.recommend("stranger", k=5)
+    assert answer.path == "fold-in"
+    assert sum(predictor.bundle.items.code(found) % 5 == 2 for found in answer.items) >= 4
+
+
+@pytest.mark.parametrize("ratings", [False, True])
+def test_of_a_like_and_a_dislike_the_latest_counts(setting: Setting, ratings: bool) -> None:
+    predictor = setting.predictor(ratings=ratings)
+    kept, doubted = predictor.bundle.items.ids[10], predictor.bundle.items.ids[11]
+    for user, events in {"once": ["like"], "back": ["dislike", "like"], "forth": ["like", "dislike"], "never": []}.items():
+        predictor.feedback(user, kept, "like")
+        for event in events:
+            predictor.feedback(user, doubted, event)
+    lists = {user: predictor.recommend(user, k=20) for user in ("once", "back", "forth", "never")}
+    assert lists["once"].scores == lists["back"].scores
+    assert lists["forth"].scores != lists["back"].scores
+    assert doubted not in lists["forth"].items and doubted in predictor.recommend("never", k=100).items
+
+
+def test_a_rating_takes_the_place_of_the_one_in_training(setting: Setting) -> None:
+    predictor = setting.predictor(ratings=True)
+    user = data(ratings=True).users.decode(np.array([0]))[0]
+    trained = predictor.bundle.history(predictor.bundle.users.code(user))
+    item = predictor.bundle.items.ids[trained.items[0]]
+    predictor.feedback(user, item, "rating", value=3.0)
+    asked = predictor._asked(user, None, None, None)
+    assert asked.known.items.tolist().count(trained.items[0]) == 1 and asked.known.values[-1] == 3.0
+    assert len(asked.known) == len(trained)
+
+
+def test_a_skip_keeps_an_item_off_for_a_while_and_tells_the_model_nothing(setting: Setting) -> None:
+    predictor, user = setting.predictor(), user_of(1)
+    before = predictor.recommend(user, k=10)
+    predictor.feedback(user, before.items[0], "skip")
+    after = predictor.recommend(user, k=9)
+    assert after.path == "model" and after.items == before.items[1:] and after.scores == before.scores[1:]
+    assert before.items[0] not in predictor.recommend(user, k=100, exclude_seen=False).items
+    for item in predictor.bundle.items.ids[:50]:
+        predictor.feedback("skipper", item, "skip")
+    first, second = predictor.bundle.items.ids[0], predictor.bundle.items.ids[1]
+    predictor.feedback("skipper", second, "skip")  # said again: newest now, and still fifty
+    shown = set(predictor.recommend("skipper", k=100).items)
+    assert first not in shown and len(shown & set(predictor.bundle.items.ids[:50])) == 0
+    predictor.feedback("skipper", predictor.bundle.items.ids[60], "skip")
+    assert first in predictor.recommend("skipper", k=100).items, "the fifty-first gives the oldest back"
+
+
+def test_a_restart_an_eviction_and_a_second_process_see_the_same(setting: Setting) -> None:
+    one = setting.predictor(max_users=2)
+    other = setting.predictor(max_users=50)
+    rng = np.random.default_rng(1)
+    users = [user_of(0), user_of(1), "a", "b\n\u2028c", "😀"]
+    for number in range(60):
+        setting.clock[0] += 3600 if number % 7 else -7200  # a clock that runs backwards now and then
+        event = ("click", "skip", "dislike", "like", "purchase")[rng.integers(5)]
+        new = number % 11 == 0
+        item = f"new {number}" if new else one.bundle.items.ids[rng.integers(100)]
+        writer = one if number % 2 else other
+        writer.feedback(users[number % 5], item, event, features={"genres": "War|Long"} if new else None)
+    again = setting.predictor()
+    for user in users:
+        answers = [predictor.recommend(user, k=30) for predictor in (one, other, again)]
+        assert len({answer.items for answer in answers}) == 1, user
+        assert len({answer.path for answer in answers}) == 1
+        assert one.version(user) == other.version(user) == again.version(user) == 12
+    popular = [predictor.recommend(k=100).items for predictor in (one, other, again)]
+    assert popular[0] == popular[1] == popular[2]
+    assert one.state()["users_in_memory"] == 2 and again.state()["events"] == 60
+
+
+def test_new_items_are_served_by_their_columns_and_a_user_of_new_items_gets_content(setting: Setting) -> None:
+    predictor = setting.predictor()
+    predictor.feedback("a", "fresh war film", "like", features={"genres": "War|Long"})
+    answer = predictor.recommend("a", k=5)
+    assert answer.path == "content" and all(predictor.bundle.items.code(item) % 5 == 1 for item in answer.items)
+    lover = user_of(int(np.argmax([sum(h % 5 == 1 for h in predictor.bundle.history(u).items) for u in range(50)])))
+    scores = dict(zip(*(lambda a: (a.items, a.scores))(predictor.recommend(lover, k=101)), strict=True))
+    near, like = predictor.catalogue.content.neighbours(predictor.bundle.items.code("fresh war film"))
+    whole = predictor.bundle.scores(predictor.bundle.history(predictor.bundle.users.code(lover)), predictor.bundle.users.code(lover))
+    assert scores["fresh war film"] == pytest.approx(float(np.average(whole[near], weights=like)), rel=1e-5)
+    predictor.feedback("b", "bare", "like")
+    assert predictor.recommend("b", k=5).path == "popular", "nothing is known of an item without columns"
+    assert "bare" not in predictor.recommend(lover, k=101).items
+    assert "bare" in predictor.recommend("c", k=102).items, "popularity reaches it"
+    predictor.feedback("d", "bare", "dislike", features={"genres": "War|Long"})
+    assert predictor.recommend("b", k=5).path == "content", "columns may come later"
+    assert predictor.recommend("d", k=5).path == "popular", "a disliked new item says nothing of what is liked"
+    assert predictor.similar("bare", 3).path == "content" and predictor.similar("bare", 3).items[0] == "fresh war film"
+
+
+def test_the_context_counts_for_one_answer(setting: Setting) -> None:
+    predictor = setting.predictor()
+    looked = predictor.bundle.items.ids[13]
+    answer = predictor.recommend("x", k=5, context=Context(item=looked))
+    assert answer.items == predictor.recommend(history=[looked], k=5).items and looked not in answer.items
+    assert predictor.recommend("x", k=5).path == "popular"
+    assert predictor.recommend(user_of(2), context=Context(time=5.0, item=looked)).path == "fold-in"
+    assert predictor.recommend("x", context=Context(item="nobody knows it")).unknown == ("nobody knows it",)
+
+
+def test_filters_and_what_they_leave(setting: Setting) -> None:
+    predictor = setting.predictor()
+    answer = predictor.recommend(user_of(0), k=50, filters=Filters({"genres": ["war"]}, at_least={"year": 1960}))
+    assert len(answer.items) < 50 and any("Only" in note for note in answer.notes)
+    with pytest.raises(BadInput, match="no item column 'colour'"):
+        predictor.recommend("x", filters=Filters({"colour": ["red"]}))
+    only = predictor.bundle.items.ids[90:95]
+    assert set(predictor.recommend("x", filters=Filters(only=only, exclude=only[:2])).items) == set(only[2:])
+
+
+def test_reasons_add_up_or_say_that_they_do_not(setting: Setting) -> None:
+    predictor = setting.predictor()
+    history = predictor.bundle.items.ids[10:14]
+    item = predictor.recommend(history=history, k=1).items[0]
+    why = predictor.explain(history=history, item=item, k=4)
+    assert why.exact and sum(part for _, part in why.parts) == pytest.approx(why.total, rel=1e-4)
+    predictor.bundle.form.shares = lambda item, history: None  # as a form that cannot tell
+    left = predictor.explain(history=history, item=item, k=4)
+    assert not left.exact and dict(left.parts) == pytest.approx(dict(why.parts), rel=1e-3), "of a sum, leaving out is the share"
+    predictor.feedback("a", "n1", "like", features={"genres": "War|Long"})
+    new = predictor.explain(user_of(0), item="n1", k=20)
+    assert sum(part for _, part in new.parts) == pytest.approx(new.total, rel=1e-4) and new.exact
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"event": "stare"}, "click, view, like, purchase, dislike, skip, rating"),
+        ({"event": "rating"}, "rating needs a value"), ({"event": "rating", "value": float("nan")}, "value"),
+        ({"user": ""}, "id of a user"), ({"user": "x" * 513}, "id of a user"), ({"item": "\ud800"}, "no valid text"),
+        ({"item": 7}, "id of a item|id of an item"), ({"time": -5.0}, "time"), ({"time": 10**400}, "time"), ({"time": "noon"}, "time"),
+        ({"value": 10**400, "event": "rating"}, "value"), ({"features": {"a": float("nan")}}, "column"), ({"features": [1]}, "features"),
+        ({"features": {"a": ["b"]}}, "column"), ({"features": {1: "b"}}, "column"),
+    ],
+)  # fmt: skip
+def test_what_is_no_event_is_refused_and_spoils_nothing(setting: Setting, asked: dict, said: str) -> None:
+    predictor = setting.predictor()
+    with pytest.raises(BadInput, match=said):
+        predictor.feedback(**({"user": "u", "item": predictor.bundle.items.ids[0]} | asked))
+    assert predictor.state()["events"] == 0
+    assert predictor.feedback("u", predictor.bundle.items.ids[0], "like").stored
+
+
+def test_times_ahead_are_now_and_times_back_keep_the_order_of_arrival(setting: Setting) -> None:
+    predictor = setting.predictor()
+    first, second = predictor.bundle.items.ids[3:5]
+    note = predictor.feedback("u", first, time=NOW + 1e8).note
+    assert "future" in note
+    predictor.feedback("u", second, time=NOW - 1e6)
+    known = predictor._asked("u", None, None, None).known
+    assert known.items.tolist() == [3, 4] and known.times.tolist() == [NOW, NOW]
+
+
+def test_popularity_of_old_data_outlives_one_click(setting: Setting) -> None:
+    predictor = setting.predictor()
+    last = int(np.argmin(predictor.bundle.counts))
+    before = predictor.recommend(k=101).items
+    predictor.feedback("u", predictor.bundle.items.ids[last])
+    assert predictor.recommend(k=5).items == before[:5]
+    setting.clock[0] += 86_400 * 365 * 30  # thirty years of silence, then one click: first now, the rest as it was
+    predictor.feedback("u", predictor.bundle.items.ids[last])
+    after = [item for item in predictor.recommend(k=101).items if item != predictor.bundle.items.ids[last]]
+    assert predictor.recommend(k=1).items[0] == predictor.bundle.items.ids[last]
+    counted = int((predictor.bundle.counts > 0).sum()) - 2
+    assert after[:counted] == [item for item in before if item != predictor.bundle.items.ids[last]][:counted]
+
+
+def test_many_threads_lose_nothing(setting: Setting) -> None:
+    predictor, failed = setting.predictor(max_users=3), []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(40):
+                new = turn % 10 == 0
+                item = f"new {number} {turn}" if new else predictor.bundle.items.ids[turn]
+                predictor.feedback(f"user {(number + turn) % 6}", item, "like", features={"genres": "War"} if new else None)
+                predictor.recommend(f"user {turn % 6}", filters=Filters({"genres": ["war", "drama"]}))
+                predictor.similar(predictor.bundle.items.ids[turn], 3)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not failed and predictor.state()["events"] == 160
+    assert sum(predictor.version(f"user {number}") for number in range(6)) == 160
+
+
+def test_a_model_that_fails_does_not_lose_the_event(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = setting.predictor()
+    monkeypatch.setattr(predictor.bundle.form, "scores", lambda *_: 1 / 0)
+    assert predictor.feedback(user_of(0), predictor.bundle.items.ids[0], "like").stored
+    assert "ZeroDivisionError" in predictor.state()["drift_problem"]
+
+
+def test_without_a_log_events_count_until_the_user_is_forgotten(setting: Setting) -> None:
+    predictor = setting.predictor(log=False, max_users=1)
+    item = predictor.bundle.items.ids[0]
+    assert not predictor.feedback("a", item).stored and predictor.recommend("a").path == "fold-in"
+    predictor.feedback("b", item)
+    assert predictor.recommend("a").path == "popular"
