@@ -1,48 +1,46 @@
-"""Does learning online help on this data? The held-out events of a run, one after the other as they happened, under three recommenders:
+"""Does learning online help? The held-out events of a run, taken in one after the other, as they would have come in.
 
-- online: the predictor, told of every event after it was foretold or missed;
-- frozen: the same model with everybody's history as training left it;
-- popular: what is popular now, counts that fade and follow the events.
-
-Each is asked for its k best before an event is told. All leave out what the user has had by then, training and earlier events alike, so
-that the frozen one is not held to items that are gone.
+Before an event is taken in: was its item on the list of k of the predictor that took in all before it (online), of the same model with
+every history as it was at training (frozen), of what was popular just then (popular)? From all three lists the same is left out: what the
+user had by then. So the difference is what the model makes of new events, not that it leaves out what is bought already.
+The figure is the share of measured events that hit; people are compared as pairs, each with the hits they had on both lists.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import time as clocks
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..context import QUIET, RunContext
-from ..errors import BadInput
 from ..portable.bundle import Bundle, best_of
 from ..portable.history import History
 from .live.event_log import EventLog
+from .live.popularity import Popularity
 from .live.predictor import Predictor
 
-if TYPE_CHECKING:
-    from ..store.entries import RunEntry
-
-LINES = {"online": "Learning online", "frozen": "As it was trained", "popular": "Popular now"}
-AFTER = ((0, 0, "the first"), (1, 4, "the 2nd to 5th"), (5, 19, "the 6th to 20th"), (20, None, "later ones"))
-MOST_POINTS, REPORT_EVERY = 300, 100
+WINDOW, LEAST_SHOWN, POINTS = 500, 50, 200
+LINES = ("online", "frozen", "popular")
 
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """In the order in which they happened. users: (n,) numbers of `ids`, the users' ids; items (n,): codes; times (n,): UTC seconds.
-    given: of users who are not in training, what is known of them before the first event. by_time: False where the data has no times."""
+    """What was held out, in the order it is replayed.
 
-    ids: Sequence[str]
-    users: np.ndarray
-    items: np.ndarray
+    users, items: external ids; values: float (n,); times: float (n,), UTC seconds; counts: bool (n,), whether the list is judged by it
+    (it was liked). given: (user, item, value, time) that people who are new come with, told before. columns: item -> its columns, of
+    items that came later."""
+
+    users: Sequence[str]
+    items: Sequence[str]
+    values: np.ndarray
     times: np.ndarray
-    given: dict[int, History] = field(default_factory=dict)
-    by_time: bool = True
+    counts: np.ndarray
+    given: Sequence[tuple[str, str, float, float]] = ()
+    columns: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -50,168 +48,163 @@ class Events:
 
 @dataclass(frozen=True, eq=False)
 class Replayed:
-    """hits: bool (n, 3), a column a line of `LINES`. since: (n,) events of that user before this one. milliseconds (n, 2): of the online
-    list, and of taking the event in."""
+    """Of the measured events, in order. hits: line -> bool (m,). users: int (m,), their number in `names`. at: int (m,), place among the
+    events; times: float (m,). had: events not measured because the user had the item before; disliked: because it was not liked."""
 
-    events: Events
-    hits: np.ndarray
-    since: np.ndarray
-    milliseconds: np.ndarray
-    k: int
+    hits: dict[str, np.ndarray]
+    users: np.ndarray
+    names: list[str]
+    at: np.ndarray
+    times: np.ndarray
+    had: int
+    disliked: int
+    new_items: int
+    new_users: int
+    ms: float
+
+
+class _Frozen:
+    """Lists as they were at training, for everybody, less what was taken since."""
+
+    def __init__(self, bundle: Bundle, k: int, most: dict[str, int]) -> None:
+        self._bundle, self._k, self._most = bundle, k, most
+        self._orders: dict[str, list[int]] = {}
+
+    def list_of(self, user: str, code: int, before: History, taken: set[int]) -> list[int]:
+        if user not in self._orders:
+            codes, _ = self._bundle.best(before, self._k + self._most[user], user=code)
+            self._orders[user] = codes.tolist()
+        found = []
+        for item in self._orders[user]:
+            if item not in taken:
+                found.append(item)
+                if len(found) == self._k:
+                    break
+        return found
 
 
 def replay(
     bundle: Bundle,
     events: Events,
+    log: EventLog | None,
     *,
     k: int = 10,
-    log: EventLog | None = None,
-    per_second: float | None = None,
+    speed: float = 0.0,
+    half_life_days: float = 30.0,
+    window: int = WINDOW,
     ctx: RunContext = QUIET,
-    watch: Callable[[int, np.ndarray], None] | None = None,
 ) -> Replayed:
-    """Play the events. per_second: at most so many; None as fast as it goes. watch(n, hits so far) is called now and then.
+    """Replay all events. speed: events a second, 0 = as fast as it goes. Progress carries the rolling rates; `ctx` can stop it.
 
-    Cost: two lists of the model and one of popularity an event, 0.3 to 10 ms, one event after the other: the next list depends on it.
-    """
-    if not len(events):
-        raise BadInput("No held-out events can be replayed.", "Choose a run whose test has interactions that count as liked.")
-    predictor = Predictor(bundle, log, watch_drift=False)
-    n, names = len(events), bundle.items.ids
-    hits, since, took = np.zeros((n, len(LINES)), bool), np.zeros(n, np.int64), np.zeros((n, 2))
-    frozen: dict[int, np.ndarray] = {}
-    seen: dict[int, list[int]] = {}
-    told: dict[int, int] = {}
-    start = time.monotonic()
-    for number in range(n):
-        user, item = int(events.users[number]), int(events.items[number])
-        name = events.ids[user]
-        if user not in frozen:
-            code = bundle.users.code(name)
-            known = events.given[user] if user in events.given else bundle.history(code)
-            frozen[user], seen[user] = bundle.scores(known, code), known.items.tolist()
-            for past, value in zip(known.items, known.values, strict=True) if user in events.given else ():
-                predictor.feedback(name, names[past], "rating", value=float(value), time=float(events.times[number]))
-        gone = np.asarray(seen[user], np.int64)
-        begin = time.perf_counter()
-        listed = predictor.recommend(name, k=k).items
-        took[number, 0] = time.perf_counter() - begin
-        still, popular = frozen[user].copy(), predictor.popularity.scores(bundle.n_items)
-        still[gone] = popular[gone] = -np.inf
-        hits[number] = names[item] in listed, item in best_of(still, k)[0], item in best_of(popular, k)[0]
-        since[number] = told.get(user, 0)
-        begin = time.perf_counter()
-        predictor.feedback(name, names[item], "like", time=float(events.times[number]))
-        took[number, 1] = time.perf_counter() - begin
-        seen[user].append(item)
-        told[user] = told.get(user, 0) + 1
-        if number % REPORT_EVERY == REPORT_EVERY - 1 or number == n - 1:
-            ctx.check()
-            rates = hits[: number + 1].mean(axis=0)
-            ctx.report("Replaying", (number + 1) / n, metrics={name: float(rate) for name, rate in zip(LINES, rates, strict=True)})
-            if watch is not None:
-                watch(number + 1, hits[: number + 1])
-        if per_second is not None:
-            _wait_until(start + (number + 1) / per_second, ctx)
-    return Replayed(events, hits, since, 1000 * took, k)
-
-
-def events_of(run: RunEntry, bundle: Bundle, *, most: int = 20_000) -> Events:
-    """The liked events of a run's test, in order of time (by lot where the data has none), the first `most` of them. Items the model does
-    not know are left out. Raises BadInput where nothing is left."""
-    holdout = run.holdout()
-    truth = holdout.truth
-    at = np.flatnonzero(truth.relevant)
-    items = bundle.items.encode(truth.items.decode(truth.item[at]).tolist())
-    at, items = at[items >= 0], items[items >= 0]
-    # Of what happened in the same second the order is a lot: by the file it would follow the ids.
-    lot = np.random.default_rng(0).permutation(len(at))
-    order = lot if truth.time is None else lot[np.argsort(truth.time[at][lot], kind="stable")]
-    at, items = at[order][:most], items[order][:most]
-    if not len(at):
-        raise BadInput(f"The test of '{run.name}' has no liked events on items the model knows.", "Choose another run.")
-    users, rows = np.unique(truth.user[at], return_inverse=True)
-    times = np.arange(len(at), dtype=np.float64) if truth.time is None else truth.time[at].astype(np.float64)
-    given: dict[int, History] = {}
-    if holdout.given is not None:
-        past = holdout.given.histories(users)
-        for row in range(len(users)):
-            part = slice(int(past.indptr[row]), int(past.indptr[row + 1]))
-            codes = bundle.items.encode(truth.items.decode(past.items[part]).tolist())
-            given[row] = History.of(codes[codes >= 0], past.values[part][codes >= 0])
-    ids = [str(user) for user in truth.users.decode(users)]
-    return Events(ids, rows, items, times, given, truth.time is not None)
-
-
-def _wait_until(moment: float, ctx: RunContext) -> None:
-    while (left := moment - time.monotonic()) > 0:
-        ctx.check()
-        time.sleep(min(left, 0.2))
-
-
-def curve(hits: np.ndarray, window: int) -> dict[str, Sequence[float]]:
-    """{"at": event numbers, line: share of hits among the last `window` events}; at most 300 points."""
-    n = len(hits)
-    total = np.vstack([np.zeros(hits.shape[1]), np.cumsum(hits, axis=0)])
-    first = min(window, n)
-    at = np.unique(np.linspace(first, n, min(MOST_POINTS, n - first + 1)).astype(int))
-    rates = (total[at] - total[np.maximum(at - window, 0)]) / np.minimum(at, window)[:, None]
-    return {"at": at.tolist()} | {name: rates[:, place].tolist() for place, name in enumerate(LINES)}
-
-
-def result_of(played: Replayed, *, window: int = 500, seed: int = 0) -> dict[str, Any]:
-    """JSON-able. lines: hit rate of each with its interval over users; gain: online minus frozen, paired by user; after: the same by how
-    many events of the user had been told; curve; verdict: one sentence; milliseconds."""
-    users, per_user = np.unique(played.events.users, return_inverse=True)
-    n, rng = len(played.events), np.random.default_rng(seed)
-    sums = np.stack([np.bincount(per_user, column, minlength=len(users)) for column in played.hits.T], axis=1)
-    sizes = np.bincount(per_user, minlength=len(users)).astype(np.float64)
-    draws = rng.integers(0, len(users), (1000, len(users)))
-    drawn = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)[:, None]  # users are drawn, with all their events
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    means = played.hits.mean(axis=0)
-    lines = [
-        {"name": name, "label": label, "hit_rate": float(means[at]), "low": float(low[at]), "high": float(high[at])}
-        for at, (name, label) in enumerate(LINES.items())
-    ]
-    gain = _gain(sums, sizes, draws)
-    after = []
-    for least, most, words in AFTER:
-        some = (played.since >= least) & (played.since <= (most if most is not None else played.since.max()))
-        if some.sum() >= 30:
-            part = np.stack([np.bincount(per_user[some], column[some], minlength=len(users)) for column in played.hits.T], axis=1)
-            sizes_of_part = np.bincount(per_user[some], minlength=len(users)).astype(np.float64)
-            rates = played.hits[some].mean(axis=0)
-            named = {name: float(rate) for name, rate in zip(LINES, rates, strict=True)}
-            after.append({"events": words, "n": int(some.sum())} | named | {"gain": _gain(part, sizes_of_part, draws)})
-    took = played.milliseconds
-    found = {
-        "k": played.k, "n_events": n, "n_users": len(users), "window": min(window, n), "by_time": played.events.by_time,
-        "lines": lines, "gain": gain, "after": after, "curve": curve(played.hits, window),
-        "milliseconds": {"list_p50": float(np.median(took[:, 0])), "list_p99": float(np.quantile(took[:, 0], 0.99)),
-                         "event_p50": float(np.median(took[:, 1])), "event_p99": float(np.quantile(took[:, 1], 0.99))},
-    }  # fmt: skip
-    return found | {"verdict": verdict(found)}
-
-
-def _gain(sums: np.ndarray, sizes: np.ndarray, draws: np.ndarray) -> dict[str, float]:
-    """Online minus frozen: mean over events and its 95 % interval, users drawn with all their events."""
-    difference = sums[:, 0] - sums[:, 1]
-    drawn = difference[draws].sum(axis=1) / np.maximum(sizes[draws].sum(axis=1), 1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return {"mean": float(difference.sum() / max(1, sizes.sum())), "low": float(low), "high": float(high)}
-
-
-def verdict(found: dict[str, Any]) -> str:
-    """Whether learning online helps, in one sentence with its figures."""
-    gain, (online, frozen, popular) = found["gain"], (line["hit_rate"] for line in found["lines"])
-    figures = (
-        f"{online:.1%} of the events were on the list of {found['k']} when it learnt from every one before, {frozen:.1%} when it did not"
+    Cost: three lists an event, about three times the predictor's time for one."""
+    now = [float(events.times[0]) if len(events) else 0.0]
+    predictor = Predictor(bundle, log, half_life_days=half_life_days, max_users=10**6, watch_drift=False, clock=lambda: now[0])
+    popularity = Popularity(bundle.counts, half_life_days)
+    like = _teller(predictor)
+    before: dict[str, History] = {}
+    for user, item, value, when in events.given:
+        like(user, item, value, when)
+        code = bundle.items.code(item)
+        if 0 <= code < bundle.n_items:
+            one = History.of([code], [value], [int(when)])
+            before[user] = before[user].and_then(one) if user in before else one
+    codes = {user: bundle.users.code(user) for user in dict.fromkeys(events.users)}
+    for user, code in codes.items():
+        if user not in before:
+            before[user] = bundle.history(code)
+    most: dict[str, int] = {}
+    for user in events.users:
+        most[user] = most.get(user, 0) + 1
+    frozen = _Frozen(bundle, k, most)
+    taken: dict[str, set[int]] = {user: set() for user in codes}
+    had_before = {user: set(history.items.tolist()) for user, history in before.items()}
+    numbers = {user: number for number, user in enumerate(codes)}
+    hits: dict[str, list[bool]] = {name: [] for name in LINES}
+    who, at, spent, had, disliked = [], [], 0.0, 0, 0
+    later: set[str] = set()  # items that came after training
+    began, told = clocks.monotonic(), clocks.monotonic()
+    for place, (user, item) in enumerate(zip(events.users, events.items, strict=True)):
+        now[0] = float(events.times[place])
+        code, mine = bundle.items.code(item), taken[user]
+        if not 0 <= code < bundle.n_items:
+            later.add(item)
+        if code in had_before[user] or code in mine:
+            had += 1
+        elif not events.counts[place]:
+            disliked += 1
+        else:
+            start = clocks.perf_counter()
+            listed = predictor.recommend(user, k=k).items
+            spent += clocks.perf_counter() - start
+            hits["online"].append(item in listed)
+            hits["frozen"].append(code in frozen.list_of(user, codes[user], before[user], mine))
+            scores = popularity.scores(len(bundle.items))
+            scores[np.fromiter((*had_before[user], *mine), np.int64)] = -np.inf
+            hits["popular"].append(code >= 0 and code in best_of(scores, k)[0])
+            who.append(numbers[user])
+            at.append(place)
+        like(user, item, float(events.values[place]), now[0], events.columns.get(item))
+        code = bundle.items.code(item)  # an item that is new has one now
+        if code >= 0:
+            mine.add(code)
+            if events.counts[place]:
+                popularity.add(code, now[0])
+        if clocks.monotonic() - told > 0.5:
+            told = clocks.monotonic()
+            _report(ctx, place + 1, len(events), hits, window)
+        _pace(began, place + 1, speed, ctx)
+    _report(ctx, len(events), len(events), hits, window)
+    places = np.array(at, dtype=np.int64)
+    return Replayed(
+        {name: np.array(line, dtype=bool) for name, line in hits.items()},
+        np.array(who, dtype=np.int64),
+        list(codes),
+        places,
+        events.times[places],
+        had,
+        disliked,
+        len(later),
+        sum(code < 0 for code in codes.values()),
+        1000 * spent / max(1, len(places)),
     )
-    span = f"(difference {100 * gain['mean']:+.1f} points, {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})"
-    behind = " What is popular now foretells more than either." if popular > max(online, frozen) else ""
-    if gain["low"] > 0:
-        return f"Learning online helps here: {figures} {span}.{behind}"
-    if gain["high"] < 0:
-        return f"Learning online hurts here: {figures} {span}. What people do next is not like what they did last.{behind}"
-    return f"Whether learning online helps cannot be told from {found['n_events']:,} events: {figures} {span}.{behind}"
+
+
+def _teller(predictor: Predictor) -> Any:
+    """tell(user, item, value, time, columns): an event as this data has them."""
+    rated = predictor.bundle.scale.has_ratings
+
+    def tell(user: str, item: str, value: float, when: float, columns: dict[str, Any] | None = None) -> None:
+        if rated:
+            predictor.feedback(user, item, "rating", value=value, time=when, features=columns)
+        else:
+            predictor.feedback(user, item, "click", time=when, features=columns)
+
+    return tell
+
+
+def _report(ctx: RunContext, done: int, of: int, hits: dict[str, list[bool]], window: int) -> None:
+    """One point of the chart that grows."""
+    n = len(hits["online"])
+    metrics: dict[str, float] = {"events": done, "measured": n}
+    if n >= LEAST_SHOWN:
+        metrics |= {name: float(np.mean(line[-window:])) for name, line in hits.items()}
+    ctx.report("Replaying", done / max(1, of), metrics=metrics)
+
+
+def _pace(began: float, done: int, speed: float, ctx: RunContext) -> None:
+    """Wait until the next event is due; Cancel is heard meanwhile."""
+    if done % 20 == 0:
+        ctx.check()
+    if speed <= 0:
+        return
+    while (left := began + done / speed - clocks.monotonic()) > 0:
+        ctx.check()
+        clocks.sleep(min(left, 0.2))
+
+
+def rolling(hits: np.ndarray, window: int = WINDOW) -> np.ndarray:
+    """float (m,): the share of hits among the last `window` events, fewer at the beginning."""
+    total = np.concatenate([[0], np.cumsum(hits)])
+    ends = np.arange(1, len(hits) + 1)
+    starts = np.maximum(0, ends - window)
+    return (total[ends] - total[starts]) / (ends - starts)
