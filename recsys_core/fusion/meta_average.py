@@ -11,6 +11,7 @@ from ..data.histories import Histories
 from ..data.holdout import Holdout
 from ..errors import Unsupported
 from ..models._base import Source
+from ..models._portable import Portable
 from ..params import param
 from ._base import LEARN_K, LEARN_USERS, FusedModel
 from ._few_shots import LEVELS, Few, Scale, learn, on_scale, weights_at
@@ -137,6 +138,12 @@ class MetaAverage(FusedModel):
         for weight, part in zip(weights.T, scores, strict=True):
             total += weight[:, None] * on_scale(part, self.scale, had)
         return total
+
+    def _portable(self) -> Portable:
+        settings = {"threshold": self.fitted.threshold, "levels": list(LEVELS), "scale": self.scale}
+        settings["similar"] = [part.card().has_similar for part in self.parts]
+        parts = tuple(part.portable() for part in self.parts)
+        return Portable("meta_average", {"table": self.table.ravel()}, settings, parts=parts)
 
     def _shares(self, scores: list[np.ndarray], history: Histories, item: int) -> tuple[np.ndarray, float, bool, str]:
         had = self._had(history)
