@@ -106,7 +106,7 @@ def _pack_matrix(value: np.ndarray | sparse.csr_matrix, at: str, codec: str, mem
         data = rows.data.astype(np.float16 if codec in ("float16", "int8") and _fits_half(rows.data) else np.float32)
         members |= {
             f"{at}.indptr.npy": rows.indptr.astype(index),
-            f"{at}.indices.npy": rows.indices.astype(np.int32),
+            f"{at}.indices.npy": rows.indices.astype(np.uint16 if rows.shape[1] <= 2**16 else np.int32),
             f"{at}.data.npy": data,
         }
         return {"kind": "sparse", "codec": data.dtype.name, "shape": list(rows.shape)}
