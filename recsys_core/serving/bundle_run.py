@@ -143,11 +143,13 @@ def _table(file: Path, model: Recommender) -> pd.DataFrame:
 
 
 def _reference(run: RunEntry, sample: Sample, model: Recommender) -> dict[str, float]:
-    """hit_rate@10 of the model's lists on the test: the run's own figure, else worked out from the sample; {} without a test."""
+    """hit_rate@10 of lists of all items on the test: the run's own figure where its lists are that, else worked out from the sample; {}
+    without a test."""
     known = run.metrics.get("hit_rate@10", {}).get("mean")
-    if known is not None and run.holdout().candidates is None:
+    if known is not None and sample.allowed is None:
         return {"hit_rate@10": float(known)}
-    found = sample.figures(sample.top, model, (min(10, sample.k),)).get(f"hit_rate@{min(10, sample.k)}")
+    k = min(10, model.fitted.n_items)
+    found = sample.figures(sample.whole_lists(k), model, (k,), everything=True).get(f"hit_rate@{k}")
     return {} if found is None else {"hit_rate@10": float(found)}
 
 

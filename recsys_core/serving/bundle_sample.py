@@ -27,7 +27,7 @@ CELLS = 4_000_000  # scores a model is asked for at once
 class Sample:
     """codes: int32 (B,) users of the run. histories: what is known of each. known: bool (B,), training users, for whom the model may use
     what it learnt of them; the others are folded in. holdout: what they chose later, None where the run keeps no test. scores: float32
-    (B, I) of the trained model; top: its lists."""
+    (B, I) of the trained model; top: its lists, of the items the run was judged on: allowed, bool (I,), None: all."""
 
     codes: np.ndarray
     histories: Histories
@@ -35,6 +35,7 @@ class Sample:
     holdout: Holdout | None
     scores: np.ndarray
     top: TopK
+    allowed: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -52,12 +53,17 @@ class Sample:
             for a, b, code, known in zip(indptr[:-1], indptr[1:], self.codes, self.known, strict=True)
         ]
 
-    def figures(self, top: TopK, model: Recommender, ks: tuple[int, ...]) -> dict[str, float | None]:
-        """ "ndcg@20", "hit_rate@10" … of lists of these users; {} without a test."""
+    def whole_lists(self, k: int) -> TopK:
+        """The trained model's lists of all items, whatever the run was judged on."""
+        return _lists(self.codes, self.scores, self.histories, None, k)
+
+    def figures(self, top: TopK, model: Recommender, ks: tuple[int, ...], *, everything: bool = False) -> dict[str, float | None]:
+        """Of lists of these users: ndcg@20, hit_rate@10 and so on; {} without a test. everything: they are lists of all items."""
         if self.holdout is None:
             return {}
+        holdout = Holdout(self.holdout.truth, self.holdout.given) if everything else self.holdout
         catalog = Catalog.from_dataset(replace(model.fitted, items=self.holdout.truth.items, item_table=None))
-        found = evaluate(replace(top, users=self.codes), self.holdout, catalog, ks, metrics=["ndcg", "hit_rate"]).means()
+        found = evaluate(replace(top, users=self.codes), holdout, catalog, ks, metrics=["ndcg", "hit_rate"]).means()
         return {name: value if np.isfinite(value) else None for name, value in found.items()}
 
 
@@ -71,7 +77,7 @@ def sample_of(run: RunEntry, model: Recommender, k: int, ctx: RunContext, *, as_
         codes = np.flatnonzero(train.user_counts).astype(np.int32)
         codes = np.sort(ctx.rng("parity").choice(codes, min(most, len(codes)), replace=False)) if len(codes) else codes
     else:
-        holdout = Holdout(holdout.truth, holdout.given).sample(most, ctx.rng("parity"))
+        holdout = holdout.sample(most, ctx.rng("parity"))
         codes = holdout.users
     if holdout is not None and holdout.cold:
         histories, known = _of_catalogue(holdout.histories, train.n_items), np.zeros(len(codes), bool)
@@ -80,10 +86,18 @@ def sample_of(run: RunEntry, model: Recommender, k: int, ctx: RunContext, *, as_
         histories = _padded(train.histories(codes[inside]), inside)
         known = (histories.lengths > 0) & as_users
     scores = _scores(model, codes, histories, known, ctx)
+    allowed = None
+    if holdout is not None and holdout.candidates is not None:
+        allowed = np.isin(np.arange(train.n_items), holdout.candidates)
+    return Sample(codes, histories, known, holdout, scores, _lists(codes, scores, histories, allowed, k), allowed)
+
+
+def _lists(codes: np.ndarray, scores: np.ndarray, histories: Histories, allowed: np.ndarray | None, k: int) -> TopK:
     masked = scores.copy()
     masked[histories.row, histories.items] = -np.inf
-    items, best = top_k(masked, k)
-    return Sample(codes, histories, known, holdout, scores, TopK(codes, items, best))
+    if allowed is not None:
+        masked[:, ~allowed] = -np.inf
+    return TopK(codes, *top_k(masked, k))
 
 
 def _holdout(run: RunEntry) -> Holdout | None:

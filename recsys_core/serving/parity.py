@@ -89,6 +89,8 @@ def answers(bundle: Bundle, sample: Sample, ctx: RunContext) -> tuple[TopK, floa
             spread = max(float(wanted[both].std()), 1e-12)
             worst = max(worst, float(np.abs(scores[both] - wanted[both]).max()) / spread)
         scores[history.items] = -np.inf
+        if sample.allowed is not None:
+            scores[~sample.allowed] = -np.inf
         codes, values = best_of(scores, sample.k)
         items[row, : len(codes)], best[row, : len(codes)] = codes, values
     return TopK(sample.codes, items, best), worst

@@ -45,7 +45,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     genres = [("Drama, Crime", "Comedy, Drama", "War, Crime, Drama")[code % 3] for code in range(data.n_items)]
     table = pd.DataFrame({"title": titles, "genres": genres, "year": np.arange(data.n_items) + 1900})
     entry = workspace.add_dataset(replace(data, item_table=table), "Tastes")
-    for model, split in (("ease", "random"), ("ease", "cold_users"), ("popular", "random")):
+    for model, split in (("ease", "random"), ("ease", "cold_users"), ("popular", "random"), ("content_knn", "cold_items")):
         train_in_workspace(workspace, TrainSpec.make(dataset=entry.id, split=split, model=model, ks=(10, 20)), QUICK)
     return workspace
 
@@ -95,6 +95,17 @@ def test_users_who_were_never_seen_come_with_their_histories(workspace: Workspac
     (whole,) = made.report["variants"]
     assert whole["overlap"] == 1 and whole["ndcg"] == pytest.approx(run.metrics["ndcg@20"]["mean"], abs=1e-6)
     assert whole["why"] == "The numbers as they were learnt."
+
+
+def test_new_items_are_listed_among_themselves_as_the_run_did(workspace: Workspace, tmp_path: Path) -> None:
+    run = _run(workspace, "content_knn", "cold_items")
+    made = make_bundle(run, tmp_path / "items.zip", ctx=QUICK)
+    (whole,) = made.report["variants"]
+    assert whole["overlap"] >= 0.99 and whole["ndcg"] == pytest.approx(run.metrics["ndcg@20"]["mean"], rel=0.05), (
+        "ties come by chance there"
+    )
+    reference = made.manifest["reference"]["hit_rate@10"]
+    assert reference < run.metrics["hit_rate@10"]["mean"], "live lists are of all items, which is harder"
 
 
 def test_without_users_nobodys_past_is_in_the_file(workspace: Workspace, tmp_path: Path) -> None:
