@@ -21,6 +21,7 @@ from ..errors import Unsupported
 from ..models._base import Cost, Explanation, Recommender
 from ..models._card import block_bytes
 from ..models._masking import allowed_mask, fair_order
+from ..models._portable import Portable
 from ._normalise import finite, normalise
 from ._parts import RUN, FusionParams, check_parts, load_part, new_part
 
@@ -255,6 +256,19 @@ class FusedModel(Recommender):
 
     def _parts(self) -> list[Recommender]:
         return self.parts
+
+    def _packed(self, form: str, matrices: dict[str, Any] | None = None, **about: Any) -> Portable:
+        """For `_portable` of a fusion: its form, with the parts in theirs. about: settings of the form, or fields of `Portable`."""
+        parts = []
+        for part, label in zip(self.parts, self.part_labels(), strict=True):
+            try:
+                parts.append(part.portable())
+            except Unsupported as error:
+                raise Unsupported(f"{self.label} cannot be bundled with {label} in it: {error.message}", "Fuse others.") from None
+        users = about.pop("user_matrices", {})
+        settings = {"labels": self.part_labels(), "weights": [float(weight) for weight in self.part_weights()]} | about
+        made_of_users = any(part.made_of_users for part in parts)
+        return Portable(form, matrices or {}, settings, parts=tuple(parts), user_matrices=users, made_of_users=made_of_users)
 
     def _update(self, before: Dataset, ctx: RunContext) -> None:
         """Every part takes in what came since; how they are combined stays as it was learnt."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.histories import Histories
+from ..models._portable import Portable
 from ._base import FusedModel
 from ._normalise import normalise, weighted_sum
 
@@ -16,6 +17,9 @@ class LinearFusion(FusedModel):
     def takes_new_items(self) -> bool:
         """Where every part does: nothing that is learnt here belongs to single items."""
         return all(part.takes_new_items for part in self.parts)
+
+    def _portable(self) -> Portable:
+        return self._packed("weighted_sum", normalization=self.params.normalization)
 
     def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
         return weighted_sum(scores, self.part_weights(), self.params.normalization, self._had(histories))

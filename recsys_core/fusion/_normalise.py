@@ -1,54 +1,12 @@
-"""Bring the scores of different models to one scale, user by user."""
+"""The scale on which the scores of different models are added up."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
-Normalisation = Literal["z", "minmax", "rank"]
+from ..portable.normalise import Normalisation, finite, normalise
 
-
-def finite(scores: np.ndarray) -> np.ndarray:
-    """The scores where they are numbers. Elsewhere (-inf or NaN: a model has nothing to say of an item) what it says of the worst
-    of the row, and for inf of the best; 0 where it says nothing at all. Cost: one pass where all are numbers."""
-    known = np.isfinite(scores)
-    if known.all():
-        return scores
-    some = known.any(axis=1, keepdims=True)
-    lowest = np.where(some, np.where(known, scores, np.inf).min(axis=1, keepdims=True), 0)
-    highest = np.where(some, np.where(known, scores, -np.inf).max(axis=1, keepdims=True), 0)
-    return np.where(known, scores, np.where(scores == np.inf, highest, lowest)).astype(scores.dtype)
-
-
-def normalise(scores: np.ndarray, how: Normalisation, ignore: np.ndarray | None = None) -> np.ndarray:
-    """float32 (B, I): every row on one scale.
-
-    z: mean 0 and standard deviation 1. minmax: 0 to 1. rank: 1 for the best down to 0 for the last,
-    equal scores sharing their mean rank. Rows of one value become 0. ignore: bool (B, I), entries (seen items) that do
-    not set the scale; their own values are then meaningless. Cost: a few passes; rank sorts every row.
-    """
-    values = np.asarray(scores, dtype=np.float32)
-    if how == "rank":
-        from scipy.stats import rankdata
-
-        hidden = values if ignore is None else np.where(ignore, -np.inf, values)
-        ranks = rankdata(hidden, axis=1).astype(np.float32)
-        flat = hidden.max(axis=1, keepdims=True) == hidden.min(axis=1, keepdims=True)
-        return np.where(flat, 0, (ranks - 1) / max(1, values.shape[1] - 1)).astype(np.float32)
-    keep = np.ones_like(values, dtype=bool) if ignore is None else ~ignore
-    n = np.maximum(keep.sum(axis=1, keepdims=True), 1)
-    if how == "z":
-        centre = (values * keep).sum(axis=1, keepdims=True) / n
-        values = values - centre
-        spread = np.sqrt((values**2 * keep).sum(axis=1, keepdims=True) / n)
-    else:
-        low = np.where(keep, values, np.inf).min(axis=1, keepdims=True)
-        high = np.where(keep, values, -np.inf).max(axis=1, keepdims=True)
-        low, high = np.where(np.isfinite(low), low, 0), np.where(np.isfinite(high), high, 0)
-        values, spread = values - low, high - low
-    tiny = spread <= 1e-12 * np.maximum(1, np.abs(scores).max(axis=1, keepdims=True, initial=0))
-    return np.where(tiny, 0, values / np.where(tiny, 1, spread)).astype(np.float32)
+__all__ = ["Normalisation", "finite", "normalise", "weighted_sum"]
 
 
 def weighted_sum(scores: list[np.ndarray], weights: np.ndarray, how: Normalisation, ignore: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from ..data.holdout import Holdout
 from ..data.topk import top_k
 from ..errors import ParamError
 from ..models._base import Source
+from ..models._portable import Portable
 from ..params import param
 from ._base import FusedModel
 from ._parts import FusionParams
@@ -128,6 +129,9 @@ class Cascade(FusedModel):
             mask[row, items[row, place]] = True
             masks.append(mask)
         return masks
+
+    def _portable(self) -> Portable:
+        return self._packed("cascade", order=self._orders, candidates=self.params.candidates)
 
     def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
         hidden = histories.matrix(self.fitted.n_items).toarray().astype(bool)

@@ -14,6 +14,7 @@ from ..data.holdout import Holdout
 from ..errors import Unsupported
 from ..models._base import Cost, Explanation, Need, Recommender, Source
 from ..models._features import SideFeatures
+from ..models._portable import Portable
 from ..models.features._content import READ, UNREAD, WIDEST, ItemVectors, item_table
 from ..params import param
 from ._base import FusedModel
@@ -199,6 +200,10 @@ class ColdBridge(FusedModel):
     @property
     def bridge(self) -> Bridge:
         return Bridge(*(np.asarray(self.learnt[name]) for name in ("base", "left", "right")))
+
+    def _portable(self) -> Portable:
+        arrays = {name: np.asarray(self.learnt[name]) for name in ("warm", "new", "base", "left", "right")}
+        return self._packed("cold_bridge", arrays, shift=float(self.learnt["shift"]), explained=EXPLAINED)
 
     def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
         out = np.array(scores[0], dtype=np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data.histories import Histories
 from ..models._base import Source
+from ..models._portable import Portable
 from ..params import param
 from ._base import FusedModel
 from ._normalise import normalise
@@ -74,6 +75,10 @@ class RankFusion(FusedModel):
                 worth = depth + 1 - places if rule == "borda" else 1 / (self.params.constant + places)
             votes.append(spread(items, worth, n_items))
         return votes
+
+    def _portable(self) -> Portable:
+        p = self.params
+        return self._packed("rank_fusion", rule=p.rule, constant=p.constant, depth=p.depth, behind=BEHIND)
 
     def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
         ignore = histories.matrix(self.fitted.n_items).toarray().astype(bool)

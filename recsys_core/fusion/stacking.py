@@ -12,6 +12,7 @@ from ..data.dataset import DatasetStats
 from ..data.histories import Histories
 from ..data.holdout import Holdout
 from ..models._base import Cost, Explanation, Source
+from ..models._portable import Portable
 from ._base import LEARN_K, FusedModel
 from ._candidates import Block, Surroundings, block_of
 from ._normalise import normalise
@@ -147,6 +148,14 @@ class Stacking(FusedModel):
     def _scores(self, users: np.ndarray) -> np.ndarray:
         histories = self.fitted.histories(users)
         return self._fused(self._raw(histories, users), histories, users)[0]
+
+    def _portable(self) -> Portable:
+        from ._stacking_bundle import arrays_of
+
+        inputs, scorer = self._ready()
+        arrays, users, about = arrays_of(inputs, self.learnt) if scorer is not None else ({}, {}, {"networks": 0, "trees": None})
+        start = [float(weight) for weight in self.learnt["start"]]
+        return self._packed("stacking", arrays, start=start, depth=self.resolved.depth, gap=GAP, user_matrices=users, **about)
 
     def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
         return self._fused(scores, histories, None)[0]

@@ -11,6 +11,7 @@ from ..data.histories import Histories
 from ..data.holdout import Holdout
 from ..errors import ParamError
 from ..models._base import Source
+from ..models._portable import Portable
 from ..params import param
 from ._base import LEARN_K, LEARN_USERS, FusedModel
 from ._parts import FusionParams
@@ -109,6 +110,10 @@ class Switching(FusedModel):
         return serves[np.searchsorted(limits, _items(histories, self.fitted.n_items), side="left")]
 
     # ---- scoring ---------------------------------------------------------------------------------
+    def _portable(self) -> Portable:
+        limits, serves = self.rule
+        return self._packed("switching", limits=limits.tolist(), serves=serves.tolist())
+
     def _combine(self, scores: list[np.ndarray], histories: Histories) -> np.ndarray:
         serving = self._serving(histories)
         out = np.empty(scores[0].shape, dtype=np.float32)

@@ -20,7 +20,7 @@ from recsys_core.fusion import _stacking_inputs, _stacking_network, _stacking_tr
 from recsys_core.fusion import stacking as stacking_module
 from recsys_core.fusion._candidates import Surroundings, closeness, entropy, item_groups, narrowed, places, union_of_tops
 from recsys_core.fusion._stacking_inputs import best_step
-from recsys_core.fusion._stacking_trees import Trees
+from recsys_core.fusion._stacking_trees import trees_of
 from recsys_core.fusion.stacking import Stacking
 from recsys_core.fusion.weighted import Weighted
 from recsys_core.metrics._quick import ndcg_at
@@ -342,7 +342,7 @@ def test_trees_as_arrays_say_exactly_what_scikit_learn_says(depth, leaves):
     model = HistGradientBoostingClassifier(max_iter=12, max_depth=depth, max_leaf_nodes=leaves, early_stopping=False).fit(
         x[:3000], y[:3000]
     )
-    trees = Trees.of(model, depth)
+    trees = trees_of(model, depth)
     assert trees.depth == depth and len(trees.leaf) == 12
     np.testing.assert_array_equal(trees.predict(np.ascontiguousarray(x.T)), model.decision_function(x))
     staged = list(model.staged_decision_function(x))
