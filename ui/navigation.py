@@ -18,6 +18,7 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "inspect": ("Inspect", ":material/person_search:", "Look at the lists of single users and try out new ones."),
     "new_users": ("New users", ":material/person_add:", "Ask somebody new a few questions and watch the lists follow."),
     "diversity": ("Diversity", ":material/diversity_2:", "Shape lists for variety and see what it costs."),
+    "live": ("Live", ":material/bolt:", "From a click to a changed list: a service to try, and how it does."),
     "export": ("Export", ":material/download:", "Download recommendations for your users."),
     "ab": ("A/B test", ":material/science:", "Plan a test on real users and read its result."),
 }

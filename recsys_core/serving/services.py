@@ -30,9 +30,9 @@ from ..store.bundles import BundleEntry
 from ..store.files import now, read_json
 from .endpoint import PACKAGE
 from .http.keys import new_key
-from .service_client import ServiceClient, ServiceGone
+from .service_client import Reply, ServiceClient, ServiceGone
 
-__all__ = ["LocalService", "ServiceClient", "ServiceGone", "Services"]
+__all__ = ["LocalService", "Reply", "ServiceClient", "ServiceGone", "Services"]
 
 START_SECONDS, STOP_SECONDS = 60.0, 3.0
 MOST_LOG_BYTES = 20 * 2**20
