@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-DECAY, DECAY_SQUARES, EPS = np.float32(0.9), np.float32(0.999), np.float32(1e-8)  # torch's
+DECAY, DECAY_SQUARES, EPS = 0.9, 0.999, 1e-8  # torch's
 
 Slope = Callable[[np.ndarray], np.ndarray]  # a user's vector -> the gradient of its loss
 
@@ -17,8 +17,8 @@ def descend(start: np.ndarray, slope: Slope, steps: int, rate: float) -> np.ndar
     mean, squares = np.zeros_like(x), np.zeros_like(x)
     for n in range(1, steps + 1):
         own = slope(x)
-        mean += (1 - DECAY) * (own - mean)
-        squares = DECAY_SQUARES * squares + (1 - DECAY_SQUARES) * own * own
-        length = np.sqrt(squares) / np.float32((1 - 0.999**n) ** 0.5) + EPS
-        x -= np.float32(rate / (1 - 0.9**n)) * mean / length
+        mean += np.float32(1 - DECAY) * (own - mean)
+        squares = np.float32(DECAY_SQUARES) * squares + np.float32(1 - DECAY_SQUARES) * own * own
+        length = np.sqrt(squares) / np.float32((1 - DECAY_SQUARES**n) ** 0.5) + np.float32(EPS)
+        x -= np.float32(rate / (1 - DECAY**n)) * (mean / length)
     return x
