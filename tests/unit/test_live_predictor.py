@@ -263,3 +263,20 @@ def test_without_a_log_events_count_until_the_user_is_forgotten(setting: Setting
     assert not predictor.feedback("a", item).stored and predictor.recommend("a").path == "fold-in"
     predictor.feedback("b", item)
     assert predictor.recommend("a").path == "popular"
+
+
+def test_what_an_update_took_in_is_not_counted_twice(setting: Setting) -> None:
+    from recsys_core.serving.live.event_log import read_events
+
+    first = setting.predictor()
+    items = first.bundle.items.ids
+    for item in items[:3]:
+        first.feedback("u", item)
+    until = read_events(first.log.path)[2]
+    first.feedback("u", items[5])
+    bundle = opened(setting.folder / "bundle-False.zip")
+    bundle.manifest["updated"] = {"until": until}
+    updated = Predictor(bundle, EventLog(first.log.path))
+    assert updated.version("u") == updated.state()["events"] == 1
+    other = EventLog(setting.folder / "begun anew.log")
+    assert Predictor(bundle, other).feedback("u", items[5]).stored and Predictor(bundle, other).version("u") == 1

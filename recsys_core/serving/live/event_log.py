@@ -211,6 +211,16 @@ class EventLog:
                 return []
             return [(offset, line[1]) for offset, line in found if line is not None and line[1] is not None and line[1].user == user]
 
+    def ends_at(self, offset: int) -> bool:
+        """Whether a line ends just there: whether this can be the file in which somebody read up to that place."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(max(0, offset - 1))
+                around = file.read(2)
+        except OSError:
+            return offset == 0
+        return offset == 0 or around in (b"\n", b"\n\n")
+
     @property
     def users(self) -> int:
         """How many different users are in what was read."""

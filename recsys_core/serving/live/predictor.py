@@ -4,8 +4,7 @@
     predictor.feedback("anna", "b0042", "like")
     predictor.recommend("anna", k=10).items          # without b0042, and with what it says of Anna
 
-Thread-safe. State changes under one short lock; scoring runs outside it. Where several processes share a log, each takes in what the
-others wrote before it answers.
+Thread-safe: state changes under one short lock, scoring runs outside it. Processes that share a log take in what the others wrote.
 """
 
 from __future__ import annotations
@@ -34,7 +33,8 @@ DRIFT_K, FUTURE_SECONDS = 10, 60.0
 
 
 class Predictor:
-    """bundle: the model; it is the predictor's from now on. log: where events go; without one they live in memory only. max_users: whose
+    """bundle: the model; it is the predictor's from now on. log: where events go; without one they live in memory only, as long as
+    their user is among those at hand. max_users: whose
     sessions are kept at hand. half_life_days: of popularity. watch_drift: keep count of how many liked items the lists foretold (one list
     more for every such event)."""
 
@@ -54,7 +54,8 @@ class Predictor:
         self._lock = RLock()
         self.popularity = Popularity(bundle.counts, half_life_days)
         self.drift = Drift((bundle.manifest.get("reference") or {}).get("hit_rate@10")) if watch_drift else None
-        self._from = int((bundle.manifest.get("updated") or {}).get("until") or 0)  # what an update took in is in the bundle already
+        until = int((bundle.manifest.get("updated") or {}).get("until") or 0)  # what is in the bundle already
+        self._from = until if log is None or log.ends_at(until) else 0  # of a log that was begun anew since, nothing is
         self._waiting: list[Event] = []  # taken in, but not on disk yet
         self._drift_problem: str | None = None
         self.n_events = 0
@@ -98,7 +99,7 @@ class Predictor:
         found = self.bundle.form.similar(code) if code < self.bundle.n_items else None
         path: Path = "model"
         if found is None:
-            found, path = self.catalogue.likeness([code], len(self.bundle.items)), "content"
+            found, path = self.catalogue.likeness([code], max(code + 1, len(self.bundle.items))), "content"
             if found is None or not np.delete(found, code).max(initial=0) > 0:
                 raise Unsupported("Neither the model nor columns of items say what is like this one.", "Take item columns along.")
             found = np.where(found > 0, found, -np.inf)
@@ -174,8 +175,7 @@ class Predictor:
                 "users_in_memory": len(self._sessions), "users_evicted": self._sessions.evicted,
                 "events": self.n_events, "new_items": len(self.bundle.items) - self.bundle.n_items,
                 "log_problem": None if self.log is None else self.log.problem,
-                "events_waiting": 0 if self.log is None else self.log.waiting,
-                "popular": self.bundle.items.decode(top),
+                "events_waiting": 0 if self.log is None else self.log.waiting, "popular": self.bundle.items.decode(top),
                 "damaged_lines": 0 if self.log is None else self.log.skipped, "events_lost": 0 if self.log is None else self.log.lost,
                 "drift": None if self.drift is None else self.drift.as_dict(), "drift_problem": self._drift_problem,
             }  # fmt: skip

@@ -111,9 +111,11 @@ class Live:
                 return False
             if fresh.bundle.fingerprint == self._now.bundle.fingerprint:
                 self.problem = None
+                if fresh.log is not None:
+                    fresh.log.close()
                 return False
             fresh.adopt(self._now)
-            _retire(self._before)
+            self._retire(self._before)
             self._before, self._now = self._now, fresh
             self._answers = self._failures = 0
             self.swaps, self.problem = self.swaps + 1, None
@@ -125,7 +127,7 @@ class Live:
             if self._before is None:
                 return False
             self._before.adopt(self._now)
-            _retire(self._now)
+            self._retire(self._now)
             self._now, self._before = self._before, None
             self.roll_backs += 1
             self.problem = f"The newest bundle was taken out again: {why}"
@@ -150,6 +152,15 @@ class Live:
             "problem": self.problem,
         }
 
+    def _retire(self, predictor: Predictor | None) -> None:
+        """Give back the files of one nobody asks any more. A request still at work opens the log again; events that wait are kept."""
+        if predictor is None:
+            return
+        if predictor.log is not None and predictor.log.flush():
+            predictor.log.close()
+        if self._own_spool:  # what is mapped stays readable; a spool that is shared is its owner's to tidy
+            predictor.bundle.archive.path.unlink(missing_ok=True)
+
     def _opened(self, fingerprint: str | None) -> Predictor:
         copy = _copied(self.path, self._spool)
         bundle = Bundle.open(copy, fingerprint=fingerprint)
@@ -164,14 +175,8 @@ class Live:
         if self._failures > max(1, math.floor(MOST_FAILED * WATCHED)) or (self._answers >= 20 and self._failures / self._answers > 0.25):
             self.roll_back(f"{self._failures} of its first {self._answers} answers failed.")
         elif self._answers >= WATCHED:
-            _retire(self._before)  # it has proved itself; the old one may go
+            self._retire(self._before)  # it has proved itself; the old one may go
             self._before = None
-
-
-def _retire(predictor: Predictor | None) -> None:
-    """Give back the files of a log nobody asks any more. A request still at work opens it again; events that wait are not given up."""
-    if predictor is not None and predictor.log is not None and predictor.log.flush():
-        predictor.log.close()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
