@@ -90,6 +90,9 @@ def check(graph: bytes, net: Net, seed: int = 0) -> float:
             wanted = net.module.eval()(*example.values())
         wanted = wanted if isinstance(wanted, (tuple, list)) else (wanted,)
         got = run(**{name: value.numpy() for name, value in example.items() if name in run.inputs})
+        if not len(net.outputs) == len(wanted) == len(got):
+            said = f"{len(net.outputs)} outputs are named, the network has {len(wanted)} and its graph {len(got)}."
+            raise WorkbenchError(said, "Name each output of the network.")
         for name, one, other in zip(net.outputs, wanted, got, strict=True):
             one = one.numpy()
             if one.shape != other.shape:
