@@ -26,6 +26,8 @@ def parser() -> argparse.ArgumentParser:
     add("--workers", type=int, default=default.workers, help="Processes, one core each. Default: %(default)s.")
     add("--keys", metavar="FILE", help="API keys, a line each as `serve-key` prints it. Also read: RECSYS_API_KEYS.")
     add("--log", metavar="EVENTS", default="events.jsonl", help="File of all feedback; 'none': memory only. Default: %(default)s.")
+    add("--sync", choices=("interval", "always"), default=default.sync,
+        help="When an event is safe from a power cut: within 0.2 s, or before it is acknowledged. Default: %(default)s.")  # fmt: skip
     add("--exposures", metavar="FILE", help="CSV of who was shown which variant and what came of it, as the A/B page reads it.")
     add("--experiment", default=default.experiment, help="Name of the experiment; another name deals the users anew. Default: %(default)s.")
     add("--rate", type=float, default=default.rate, help="Requests a second of a key that names no rate of its own. Default: %(default)g.")

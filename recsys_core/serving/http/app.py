@@ -143,7 +143,7 @@ async def health(request: Request) -> Response:
     service: Service = state["service"]
     if state["key"] is None or not service.loaded:
         return _json_response(service.health(state["key"]))
-    return _json_response(await service.work.do(service.health, state["key"]))
+    return _json_response(await asyncio.to_thread(service.health, state["key"]))  # also while the work thread is stuck
 
 
 async def ready(request: Request) -> Response:
@@ -162,7 +162,10 @@ async def metrics(request: Request) -> Response:
 
 
 async def _docs(request: Request) -> Response:
-    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"}
+    headers = {
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+        "connect-src 'self'; img-src data:"
+    }
     return Response(docs_page(request.app.openapi()), 200, headers, "text/html; charset=utf-8")
 
 

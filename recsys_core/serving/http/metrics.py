@@ -29,7 +29,7 @@ class Metrics:
         self._events = Counter("recsys_events_total", "Events taken in, by kind.", ["event", "stored"], **own)
         self._lookups = Counter("recsys_cache_lookups_total", "Look-ups in the cache of hot users.", ["found"], **own)
         self.degraded = Gauge("recsys_degraded", "1 while something is wrong; /health says what.", multiprocess_mode="livemax", **own)
-        self.drift = Gauge(
+        self._drift = Gauge(
             "recsys_drift_hit_rate", "Rolling hit rate at 10 on the newest events.", ["variant"], multiprocess_mode="livemostrecent", **own
         )
         self._known: dict[tuple, object] = {}
@@ -46,6 +46,9 @@ class Metrics:
 
     def looked_up(self, found: bool) -> None:
         self._child(self._lookups, str(found).lower()).inc()
+
+    def drifted(self, variant: str, rate: float) -> None:
+        self._child(self._drift, variant).set(rate)
 
     def _child(self, metric, *labels: str):
         """`metric.labels(...)` takes a lock and checks its labels each time; a dictionary is ten times faster."""

@@ -32,7 +32,8 @@ def _ref(model: type) -> dict[str, str]:
 
 
 def _body(*models: type) -> dict[str, Any]:
-    examples = {m.__name__: e for m in models for e in (m.model_config.get("json_schema_extra") or {}).get("examples", [])[:1]}
+    names = ("one", "several")
+    examples = {name: model.model_config["json_schema_extra"]["examples"][0] for name, model in zip(names, models, strict=False)}
     schema = _ref(models[0]) if len(models) == 1 else {"anyOf": [_ref(model) for model in models]}
     named = {name: {"value": value} for name, value in examples.items()}
     return {"required": True, "content": {"application/json": {"schema": schema, "examples": named}}}

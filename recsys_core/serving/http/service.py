@@ -89,6 +89,9 @@ class Service:
         for tenant in self.tenants.values():
             for variant in tenant.variants:
                 before = variant.problems()
+                drift = variant.predictor.drift
+                if drift is not None and drift.n:
+                    self.metrics.drifted(variant.name, drift.now.rate)
                 if variant.refresh():
                     tenant.cache.clear()
                     self.log("swapped", **variant.about())

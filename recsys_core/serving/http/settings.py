@@ -48,7 +48,8 @@ class BundleSpec:
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """log: file of events, None: kept in memory only; exposures: file of who was shown which variant, None: not written. rate: requests a
+    """log: file of events, None: kept in memory only; sync: when it is on the disk
+    for good, at once (always) or within 0.2 s; exposures: file of who was shown which variant, None: not written. rate: requests a
     second of a key that names none of its own. runtime: folder that the workers of one service share while it runs. Lengths in
     seconds unless the name says otherwise."""
 
@@ -58,6 +59,7 @@ class ServiceSettings:
     workers: int = 1
     keys_file: str | None = None
     log: str | None = None
+    sync: str = "interval"
     exposures: str | None = None
     experiment: str = "service"
     rate: float = 100.0
@@ -87,6 +89,8 @@ class ServiceSettings:
             if not low <= getattr(self, name) <= high:
                 option = name.replace("_", "-")
                 raise BadInput(f"--{option} must be from {low:g} to {high:g}; got {getattr(self, name):g}.")
+        if self.sync not in ("interval", "always"):
+            raise BadInput(f"--sync is 'interval' or 'always'; got '{self.sync[:40]}'.")
         if not NAME.fullmatch(self.experiment):
             raise BadInput(f"The name of an experiment has letters, digits, '-', '_' and '.'; got '{self.experiment[:80]}'.")
         taken: set[tuple[str, str]] = set()

@@ -33,7 +33,7 @@ class Variant:
         def make(bundle: Bundle, events: EventLog | None) -> Predictor:
             return Predictor(bundle, events, max_users=settings.max_users, half_life_days=settings.half_life_days)
 
-        self.live = Live(spec.path, lambda: None if log is None else EventLog(log), spool=self._spool, make=make)
+        self.live = Live(spec.path, lambda: None if log is None else EventLog(log, sync=settings.sync), spool=self._spool, make=make)
         self._older: Predictor | None = None
         self._trial = 0  # answers the newer one has still to give before the older one is let go
 
@@ -56,7 +56,7 @@ class Variant:
         if self._older is not None:
             self._trial -= 1
             if self._trial <= 0:
-                self._let_go()
+                self._older = None
         return found
 
     def about_item(self, item: str, ask: Callable[[Predictor], Answer]) -> Answer:
@@ -78,15 +78,9 @@ class Variant:
         before = self.predictor
         if not self.live.watch():
             return False
-        self._let_go()
         self._older, self._trial = before, WATCHED
         self._tidy()
         return True
-
-    def _let_go(self) -> None:
-        older, self._older = self._older, None
-        if older is not None and older is not self.predictor and older.log is not None:
-            older.log.close()
 
     def _tidy(self) -> None:
         """Copies of bundles that went out of use long ago. One that another worker still has mapped stays readable to it."""
@@ -130,7 +124,6 @@ class Variant:
 
     def close(self) -> None:
         """Write and sync what is left of the events."""
-        self._let_go()
         if self.predictor.log is not None:
             self.predictor.log.close()
         self.live.close()
