@@ -9,9 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from recsys_core.serving.bundle_words import LEAST_OVERLAP, report_sentence
+from recsys_core.serving.bundle_words import LEAST_OVERLAP, MOST_LOSS, WHOLE, report_sentence
 
-from .charts import MUTED, figure, plain, series_color, show
+from .charts import figure, plain, series_color, show
 from .components import warnings_box
 from .text import md
 
@@ -46,8 +46,14 @@ def parity_report(report: Mapping[str, Any], key: str) -> None:
     )
     if len(variants) > 1:
         title = "Which variant keeps the lists, and what does it save?"
-        note = f"Further left is smaller. Only variants above the line, at {LEAST_OVERLAP:.0%} of the items the same, may be shipped."
-        show(sizes(variants), title, key=f"parity-chart-{key}", note=note, alt="Share of items kept over the size of each variant")
+        note = f"Variants may be shipped from {LEAST_OVERLAP:.0%} of the items the same and with at most {MOST_LOSS:.0%} of NDCG@{k} lost."
+        show(
+            sizes(variants),
+            title,
+            key=f"parity-chart-{key}",
+            note=note,
+            alt="Size of each variant, and the share of items of its lists that are the same",
+        )
 
 
 def table(variants: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -70,22 +76,28 @@ def table(variants: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def sizes(variants: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Share of the same items over the size of the file; the one that is shipped stands out."""
-    fig = figure("Size of the file, MB", "Same items", height=260)
-    fig.add_hline(y=LEAST_OVERLAP, line={"color": MUTED, "dash": "dash", "width": 1})
-    for one in variants:
-        color = series_color(5 if one["kept"] else 0)
-        fig.add_scatter(
-            x=[one["size_bytes"] / 2**20],
-            y=[one["overlap"]],
-            text=[plain(one["name"]) + (", shipped" if one["kept"] else "")],
-            mode="markers+text",
-            textposition="bottom center",
-            cliponaxis=False,
-            marker={"size": 14 if one["kept"] else 10, "symbol": "diamond" if one["kept"] else "circle", "color": color},
-            hovertemplate="%{text}<br>%{y:.1%} of the items the same<br>%{x:.2f} MB<extra></extra>",
+    """A bar a variant, as long as its file is large, with the share of the same items at its end; colours say what became of it."""
+    fig = figure("Size of the file, MB", "", height=90 + 32 * len(variants), legend=True)
+    for name, place in (("Shipped", 2), ("The same lists", 0), ("Too different", 5)):
+        chosen = [one for one in variants if verdict(one) == name]
+        fig.add_bar(
+            name=name,
+            orientation="h",
+            x=[one["size_bytes"] / 2**20 for one in chosen],
+            y=[plain(one["name"]) for one in chosen],
+            text=[f"{one['overlap']:.1%} the same" for one in chosen],
+            textposition="auto",
+            marker={"color": series_color(place)},
+            hovertemplate="%{y}<br>%{text}<br>%{x:.2f} MB<extra></extra>",
         )
-    lowest = min(LEAST_OVERLAP, *(one["overlap"] for one in variants))
-    largest = max(one["size_bytes"] for one in variants) / 2**20
-    fig.update_yaxes(tickformat=".0%", range=[lowest - 0.25 * (1.005 - lowest), 1.005])
-    return fig.update_xaxes(range=[0, 1.12 * largest])
+    fig.update_layout(barmode="overlay", uniformtext={"minsize": 9, "mode": "hide"})
+    fig.update_yaxes(categoryorder="array", categoryarray=[plain(one["name"]) for one in variants][::-1])
+    return fig
+
+
+def verdict(one: Mapping[str, Any]) -> str:
+    """What became of a variant; the whole model is what the others are held against, and never too different."""
+    if one["kept"]:
+        return "Shipped"
+    whole = one["name"] == WHOLE
+    return "The same lists" if whole or (one["overlap"] >= LEAST_OVERLAP and (one["ndcg_loss"] or 0.0) <= MOST_LOSS) else "Too different"

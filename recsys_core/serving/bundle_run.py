@@ -27,7 +27,8 @@ from ..store.files import STAGED, host, plain
 from .bundle import write_bundle
 from .bundle_about import item_columns, probe_histories, probes, said_of_run
 from .bundle_sample import Sample, sample_of
-from .parity import WHOLE, K, Parity, judged, measured
+from .bundle_words import WHOLE
+from .parity import K, Parity, judged, measured
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+WHOLE = "fp32"  # the model with the numbers as they were learnt
 LEAST_OVERLAP, MOST_LOSS = 0.95, 0.01  # what a smaller variant must keep of the lists, and may lose of NDCG
 SHOWN_METRICS = ("ndcg", "recall", "hit_rate", "precision")
 

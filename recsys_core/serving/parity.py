@@ -26,7 +26,6 @@ from .bundle_words import LEAST_OVERLAP, MOST_LOSS
 
 K = 20
 WORTH_IT, QUICKER = 0.95, 0.8  # shares of the whole model's size and time above which nothing is saved that is worth a difference
-WHOLE = "fp32"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 MEASURE_SECONDS = 600
 
