@@ -140,10 +140,8 @@ class MetaAverage(FusedModel):
         return total
 
     def _portable(self) -> Portable:
-        settings = {"threshold": self.fitted.threshold, "levels": list(LEVELS), "scale": self.scale}
-        settings["similar"] = [part.card().has_similar for part in self.parts]
-        parts = tuple(part.portable() for part in self.parts)
-        return Portable("meta_average", {"table": self.table.ravel()}, settings, parts=parts)
+        about = {"threshold": self.fitted.threshold, "levels": list(LEVELS), "scale": self.scale}
+        return self._packed("meta_average", {"table": self.table.ravel()}, **about)
 
     def _shares(self, scores: list[np.ndarray], history: Histories, item: int) -> tuple[np.ndarray, float, bool, str]:
         had = self._had(history)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from ..history import History
-from ._base import Form, Stored
-from ._entries import popularity_of
+from ..normalise import normalise
+from ._base import Stored
+from ._fused import Fused
 
 
-class MetaAverage(Form):
+class MetaAverage(Fused):
     """Σ w_p(n) · f_p(item): f_p the scores of part p on a common scale, n the number of items shown: `fusion.meta_average`.
 
-    settings: threshold; levels, numbers of items shown that there are weights for; scale: "z" or "probability"; similar: which parts tell
-    what is similar. Matrices: table (L · P,), a level after another. Parts: the models. Cost: the sum of theirs.
+    settings: threshold; levels, numbers of items shown that there are weights for; scale: "z" or "probability"; labels; weights, the
+    parts' on average. Matrices: table (L · P,), a level after another. Cost: the sum of the parts'.
     """
 
     key = "meta_average"
@@ -21,8 +22,7 @@ class MetaAverage(Form):
 
     def __init__(self, stored: Stored) -> None:
         super().__init__(stored)
-        self.parts, self.popularity = stored.parts, popularity_of(stored.counts)
-        self.table = stored.array("table").reshape(len(self.settings["levels"]), -1)
+        self.table = stored.array("table").reshape(-1, len(self.parts))
 
     def weights(self, history: History) -> np.ndarray:
         """float64 (P,): between levels on the scale of log(1 + items), beyond the last as there."""
@@ -30,46 +30,31 @@ class MetaAverage(Form):
         marks = np.log1p(np.asarray(self.settings["levels"], float))
         return np.array([np.interp(np.log1p(shown), marks, column) for column in self.table.T])
 
-    def scores(self, history: History, user: int = -1) -> np.ndarray:
-        left = np.ones(len(self.popularity), bool)
-        left[history.items] = False
-        total = np.zeros(len(self.popularity), np.float32)
-        for weight, part in zip(self.weights(history), self.parts, strict=True):
-            served = part.scores(history, user) if len(history) or part.serves_nothing else self.popularity
-            total += np.float32(weight) * _on_scale(_finite(served), self.settings["scale"], left)
+    def combine(self, raw: list[np.ndarray], history: History) -> np.ndarray:
+        had, total = self.had(history), np.zeros(self.n_items, np.float32)
+        for weight, one in zip(self.weights(history), raw, strict=True):
+            total += np.float32(weight) * self._on_scale(one, had)[0]
         return total
 
+    def _on_scale(self, scores: np.ndarray, had: np.ndarray) -> np.ndarray:
+        """float32 (1, I): z-scores or log-probabilities, over the items that the user has not had."""
+        if self.settings["scale"] == "z":
+            return normalise(scores, "z", had)
+        left = scores[~had]
+        top = left.max() if len(left) else np.float32(0)
+        return scores - top - np.log(np.maximum(np.exp(left - top).sum(), np.float32(1e-30)))
+
+    def part_shares(self, item: int, history: History) -> list[tuple[str, float]]:
+        """Weight times what it says on the common scale; they add up to the score."""
+        had = self.had(history)
+        said = [float(self._on_scale(one, had)[0, item]) for one in self.raw(history)]
+        return [(label, float(weight) * one) for label, weight, one in zip(self.labels, self.weights(history), said, strict=True)]
+
     def similar(self, item: int) -> np.ndarray | None:
-        every, total = np.ones(len(self.popularity), bool), np.zeros(len(self.popularity), np.float32)
-        able = [
-            (w, part) for w, part, tells in zip(self.table.mean(0), self.parts, self.settings["similar"], strict=True) if tells and w > 0
-        ]
-        for weight, part in able:
-            found = part.similar(item)
-            if found is None:
-                return None
-            total += np.float32(weight) * _on_scale(np.nan_to_num(found, neginf=0.0), "z", every)
-        return total if able else None
-
-
-def _finite(scores: np.ndarray) -> np.ndarray:
-    """Where a part has nothing to say of an item: what it says of the worst, and for inf of the best."""
-    known = np.isfinite(scores)
-    if known.all():
-        return scores
-    lowest, highest = (scores[known].min(), scores[known].max()) if known.any() else (0, 0)
-    return np.where(known, scores, np.where(scores == np.inf, highest, lowest)).astype(np.float32)
-
-
-def _on_scale(scores: np.ndarray, scale: str, left: np.ndarray) -> np.ndarray:
-    """z-scores or log-probabilities over the items that are left, bool (I,)."""
-    among = scores[left]
-    if not len(among):
-        return np.zeros_like(scores)
-    if scale == "z":
-        centred = scores - among.mean()
-        spread = np.sqrt(np.square(centred[left]).mean())
-        tiny = spread <= 1e-12 * max(1.0, float(np.abs(scores).max()))
-        return np.zeros_like(scores) if tiny else (centred / spread).astype(np.float32)
-    top = among.max()
-    return (scores - top - np.log(max(float(np.exp(among - top).sum()), 1e-30))).astype(np.float32)
+        total = None
+        for weight, part in zip(self.settings["weights"], self.parts, strict=True):
+            found = part.similar(item) if weight > 0 else None
+            if found is not None:
+                scaled = np.float32(weight) * normalise(np.nan_to_num(found, neginf=0.0)[None], "z")[0]
+                total = scaled if total is None else total + scaled
+        return total
