@@ -12,7 +12,7 @@ from recsys_core.serving.services import LocalService
 
 from . import live_data, state
 from .errors import action, guarded, show_notices
-from .inspect_items import Names, described, in_full, item_names, user_names
+from .inspect_items import Names, in_full, item_names, user_names
 from .live_data import PATHS, WAYS, Person
 from .live_service import service_bar, start_over
 from .new_users_lists import mark_text
@@ -150,7 +150,8 @@ def _before(who: Person, now: list[str], names: Names) -> None:
         return
     for rank, item in enumerate(who.before, start=1):
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xsmall", key=f"live-was-{rank}"):
-            st.markdown(f"{rank}\\. {described(names, item, 44)}", width="stretch", wrap=False)
+            with st.container(width="stretch"):
+                _title(f"live-was-why-{rank}", rank, item, who, names)
             if who.last is not None and item == who.last[1]:
                 st.markdown(f":blue-badge[{DONE[who.last[0]].lower()}]", width="content")
             elif item not in now:
@@ -164,17 +165,8 @@ def _now(service: LocalService, who: Person, now: Any, names: Names) -> None:
         st.caption("The list is empty: nothing is left to recommend.")
     for rank, (item, mark) in enumerate(zip(items, marks(items, who.before), strict=True), start=1):
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xsmall", key=f"live-row-{rank}"):
-            label = f"{rank}\\. {md(both_ends(names.title(item), 40))}"
             with st.container(width="stretch"):
-                st.button(
-                    label,
-                    key=f"live-why-{rank}",
-                    type="tertiary",
-                    wrap=False,
-                    help=in_full(names, item),
-                    on_click=_ask_why,
-                    args=(who, item),
-                )
+                _title(f"live-why-{rank}", rank, item, who, names)
             if mark:
                 st.markdown(mark_text(mark), width="content")
             for event, (name, icon, about) in EVENTS.items():
@@ -182,6 +174,12 @@ def _now(service: LocalService, who: Person, now: Any, names: Names) -> None:
                     "", key=f"live-{event}-{rank}", icon=icon, type="tertiary", help=f"{name}. {about}.", on_click=_tell,
                     args=(service, who, item, event),
                 )  # fmt: skip
+
+
+def _title(key: str, rank: int, item: str, who: Person, names: Names) -> None:
+    """The title, which tells why when it is clicked."""
+    label = f"{rank}\\. {md(both_ends(names.title(item), 40))}"
+    st.button(label, key=key, type="tertiary", wrap=False, help=in_full(names, item), on_click=_ask_why, args=(who, item))
 
 
 @action

@@ -108,10 +108,12 @@ def replay(
         if 0 <= code < bundle.n_items:
             one = History.of([code], [value], [int(when)])
             before[user] = before[user].and_then(one) if user in before else one
-    codes = {user: bundle.users.code(user) for user in dict.fromkeys(events.users)}
-    for user, code in codes.items():
-        if user not in before:
-            before[user] = bundle.history(code)
+    codes: dict[str, int] = {}
+    for user in dict.fromkeys(events.users):
+        code = bundle.users.code(user)
+        trained = bundle.history(code)
+        codes[user] = code if len(trained) else -1  # a split by users keeps codes for those it holds out
+        before.setdefault(user, trained)
     most: dict[str, int] = {}
     for user in events.users:
         most[user] = most.get(user, 0) + 1

@@ -118,7 +118,7 @@ class Services:
     """All services of a workspace. Threads may share one."""
 
     def __init__(self, workspace: Any) -> None:
-        self.root = Path(getattr(workspace, "root", workspace)).resolve()
+        self.root = Path(workspace if isinstance(workspace, (str, Path)) else workspace.root).resolve()  # a Path has a `root` of its own
         self.folder = self.root / "services"
         self._lock = threading.Lock()
         self._children: dict[int, subprocess.Popen[bytes]] = {}
