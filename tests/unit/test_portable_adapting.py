@@ -115,6 +115,31 @@ def test_half_precision_keeps_the_lists(case: str, tmp_path: Path) -> None:
         assert np.abs(bundle.form.scores(History.of(items, [5] * len(items))) - wanted).max() <= 0.02 * np.ptp(wanted)
 
 
+@pytest.mark.parametrize("scale", ["z", "probability"])
+def test_an_average_weighs_its_parts_by_how_many_items_are_shown(scale: str, tmp_path: Path) -> None:
+    """One fitted model with weights that differ at every level, and between levels."""
+    model = _average()
+    model.learnt = {"weights": np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.0, 1.0], [0.3, 0.7]]), "scale": scale}
+    write_bundle(model, tmp_path / "bundle.zip")
+    bundle = Bundle.open(tmp_path / "bundle.zip")
+    np.testing.assert_allclose(bundle.form.weights(History.of([5])), [0.2, 0.8])
+    np.testing.assert_allclose(bundle.form.weights(History.of([5, 5, 2])), model.weights(Histories.from_lists([[5, 5, 2]]))[0])
+    for items in ([], *HISTORIES):
+        wanted = model.history_scores(Histories.from_lists([items]))[0]
+        history = History.of(items)
+        _same(bundle.scores(history), wanted, f"{len(items)} items")
+        parts = bundle.form.part_shares(8, history)
+        assert sum(share for _, share in parts) == pytest.approx(float(wanted[8]), abs=1e-4 * float(np.ptp(wanted)))
+    _same(bundle.form.similar(8), model._similar(np.array([8]))[0], "similar items")
+
+
+@cache
+def _average() -> Any:
+    parts = {"maml": META, "reptile": META}
+    model = registry.get("model", "meta_average")(models=list(parts), part_params=parts, weights="equal")
+    return model.fit(tastes(60, 40).train, RunContext(threads=1))
+
+
 # ---- gradients and steps, against torch ---------------------------------------------------------------
 @pytest.mark.parametrize(
     ("blocks", "ratings", "anchor"), [(0, False, 0.0), (0, True, 0.3), (1, False, 0.0), (3, True, 0.0), (2, False, 0.5)]
