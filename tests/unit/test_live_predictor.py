@@ -280,3 +280,17 @@ def test_what_an_update_took_in_is_not_counted_twice(setting: Setting) -> None:
     assert updated.version("u") == updated.state()["events"] == 1
     other = EventLog(setting.folder / "begun anew.log")
     assert Predictor(bundle, other).feedback("u", items[5]).stored and Predictor(bundle, other).version("u") == 1
+
+
+def test_of_a_fusion_it_is_told_which_model_brought_an_item(tmp_path: Path) -> None:
+    from recsys_core import registry
+    from recsys_core.context import RunContext
+    from recsys_core.serving.bundle import write_bundle
+
+    fused = registry.get("model", "weighted")(models=["ease", "popular"], weights="equal").fit(data(), RunContext(threads=1))
+    write_bundle(fused, tmp_path / "fused.zip")
+    predictor = Predictor(opened(tmp_path / "fused.zip"))
+    history = predictor.bundle.items.ids[10:14]
+    why = predictor.explain(history=history, item=predictor.recommend(history=history, k=1).items[0])
+    assert len(why.models) == 2 and sum(share for _, share in why.models) == pytest.approx(why.total, rel=1e-3)
+    assert why.parts and not why.exact
