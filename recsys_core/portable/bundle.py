@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,6 +24,12 @@ from .matrix import Dense, Matrix, Sparse
 from .scale import Scale
 
 __all__ = ["Bundle", "best_of", "load_form"]
+
+
+class Index(Protocol):
+    """Finds the items whose vectors have the largest products with a user's; `serving.live.near.Near` is one."""
+
+    def best(self, bundle: Bundle, vector: np.ndarray, k: int, gone: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None: ...
 
 
 class Bundle:
@@ -91,10 +97,19 @@ class Bundle:
             return self.popularity.copy()
         return np.asarray(self.form.scores(told, user), np.float32)
 
-    def best(self, history: History, k: int, *, user: int = -1, seen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(codes, scores) of the k best items, best first, ties by code; `seen` codes (default: the history) left out."""
+    def best(
+        self, history: History, k: int, *, user: int = -1, seen: np.ndarray | None = None, near: Index | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(codes, scores) of the k best items, best first, ties by code; `seen` codes (default: the history) left out. near: an index of
+        the item vectors, searched where the user's vector is found from the history (`user` -1) and the index has enough to offer."""
+        gone = history.items if seen is None else seen
+        if near is not None and user < 0 and len(told := self.scale.told(history)):
+            vector = self.form.vector(told)
+            found = None if vector is None else near.best(self, vector, k, gone)
+            if found is not None:
+                return found
         scores = self.scores(history, user)
-        scores[history.items if seen is None else seen] = -np.inf
+        scores[gone] = -np.inf
         return best_of(scores, k)
 
     @cached_property

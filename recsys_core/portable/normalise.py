@@ -49,6 +49,13 @@ def normalise(scores: np.ndarray, how: Normalisation, ignore: np.ndarray | None 
     return np.where(tiny, 0, values / np.where(tiny, 1, spread)).astype(np.float32)
 
 
+def unit_of(scores: np.ndarray, how: Literal["z", "minmax"], ignore: np.ndarray) -> float:
+    """By how much the normalised score rises where a raw one of a row (1, I) rises by 1; 0 for a row of one value. See `normalise`."""
+    left = np.asarray(scores, np.float64)[~ignore]
+    spread = 0.0 if not len(left) else float(left.std() if how == "z" else np.ptp(left))
+    return 0.0 if spread <= 1e-12 * max(1.0, float(np.abs(scores).max(initial=0))) else 1 / spread
+
+
 def mean_ranks(values: np.ndarray) -> np.ndarray:
     """float64 (B, I): ranks within each row from 1 for the smallest, equal values sharing their mean rank."""
     order = np.argsort(values, axis=1, kind="stable")

@@ -80,6 +80,22 @@ def test_every_rule_of_a_fusion(key, rule, trained, tmp_path) -> None:
         )
 
 
+@pytest.mark.parametrize("how", ["z", "minmax", "rank"])
+def test_shares_of_a_sum_tell_items_apart_as_its_scores_do(how, trained, tmp_path) -> None:
+    """Linear parts: the levels that belong to no entry are the same for all items, so they cancel between any two."""
+    parts = {"models": ["ease", "als"], "part_params": {"als": {"factors": 4, "iterations": 4}}}
+    bundle = opened(registry.get("model", "weighted")(**parts, weights=[3, 1], normalization=how).fit(trained, ONE), tmp_path)
+    for items in LISTS:
+        history = History.of(items)
+        scores, told = bundle.form.scores(history), [bundle.form.shares(item, history) for item in range(trained.n_items)]
+        if how == "rank":
+            assert told == [None] * trained.n_items, "places are no sums"
+            continue
+        sums = np.array([share.sum() for share, exact in told])
+        assert not any(exact for _, exact in told)
+        np.testing.assert_allclose(sums - sums[0], scores - scores[0], atol=1e-3 * np.ptp(scores))
+
+
 @pytest.mark.parametrize("codec", ["float16", "int8"])
 def test_narrow_numbers_keep_the_lists_of_a_fusion(codec, trained, tmp_path) -> None:
     model = registry.get("model", "average")(**PARTS).fit(trained, ONE)

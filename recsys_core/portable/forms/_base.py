@@ -64,6 +64,10 @@ class Form(ABC):
         """(float (n,): what each entry of the history adds to the item's score, whether they add up to it). None: leave one out."""
         return None
 
+    def part_shares(self, item: int, history: History) -> list[tuple[str, float]] | None:
+        """What each part of a fused model brought to the item's score: (label, share). None: one model alone, or it cannot tell."""
+        return None
+
     def vector(self, history: History) -> np.ndarray | None:
         """float32 (d,): the user's vector, where scores are products with item vectors (`item_matrix`). For nearest-neighbour search."""
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..history import History
-from ..normalise import normalise
+from ..normalise import normalise, unit_of
 from ._base import Stored
 from ._fused import Fused
 
@@ -30,6 +30,20 @@ class WeightedSum(Fused):
         had = self.had(history)
         said = [float(normalise(one, self.settings["normalization"], had)[0, item]) for one in self.raw(history)]
         return [(label, float(weight) * one) for label, weight, one in zip(self.labels, self.weights, said, strict=True)]
+
+    def shares(self, item: int, history: History) -> tuple[np.ndarray, bool] | None:
+        """The parts' own shares, in units of how far the part's scores spread for this user, each times its weight. They differ from the
+        score by the parts' levels (mean or least score), which belong to no entry, so they are never said to add up to it."""
+        how = self.settings["normalization"]
+        if how == "rank" or not len(history):
+            return None
+        had, total = self.had(history), np.zeros(len(history))
+        for weight, part, one in zip(self.weights, self.parts, self.raw(history), strict=True):
+            told = part.shares(item, history) if weight > 0 else (np.zeros(len(history)), True)
+            if told is None:
+                return None
+            total += float(weight) * told[0] * unit_of(one, how, had)
+        return total, False
 
     def similar(self, item: int) -> np.ndarray | None:
         total = None
