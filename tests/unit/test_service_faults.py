@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import http.client
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -61,6 +63,22 @@ def test_the_service_loads_nothing_that_trains(tmp_path):
     copied = ("recsys_core.portable", "recsys_core.serving.live", "recsys_core.serving.http", "recsys_core.errors", "recsys_core.registry")
     own = {name for name in loaded if name.startswith("recsys_core.") and name != "recsys_core.serving"}
     assert {name for name in own if not name.startswith(copied)} == set()
+
+
+def test_the_service_needs_no_more_than_its_requirements_say():
+    """Each line of requirements-serve.txt stands in requirements.txt as well, and they are all that the service imports itself."""
+    lines = {name: (REPO / name).read_text().splitlines() for name in ("requirements-serve.txt", "requirements.txt")}
+    stated = [line for line in lines["requirements-serve.txt"] if line and not line.startswith("#")]
+    assert set(stated) <= set(lines["requirements.txt"])
+    distributions = {re.split(r"[<>=\[]", line)[0].replace("-", "_") for line in stated}
+    folders = [REPO / "recsys_core" / name for name in ("portable", "serving/live", "serving/http")]
+    trees = [ast.parse(path.read_text()) for folder in folders for path in folder.rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    used = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    used |= {str(node.module).split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0}
+    with_these = {"pydantic_core", "starlette"}  # come with pydantic and fastapi
+    extras = {"faiss"}  # looked for, and done without
+    assert used - set(sys.stdlib_module_names) - with_these - extras <= distributions
 
 
 def test_what_the_container_copies_is_enough(tmp_path):

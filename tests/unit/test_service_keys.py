@@ -4,7 +4,7 @@ import pytest
 
 from recsys_core.errors import BadInput
 from recsys_core.serving.http.app import make_app
-from recsys_core.serving.http.keys import KeyRing
+from recsys_core.serving.http.keys import KeyRing, new_key
 from recsys_core.serving.http.server import serve
 from recsys_core.serving.http.settings import BundleSpec, ServiceSettings
 
@@ -71,6 +71,11 @@ def test_what_one_tenant_is_told_another_does_not_know(guarded):
     assert (guarded.folder / "ex-north.csv").exists()
 
 
+def _key_file(folder):
+    (folder / "keys").write_text(new_key("root", "admin")[1])
+    return str(folder / "keys")
+
+
 def _text(path):
     return path.read_text() if path.exists() else ""
 
@@ -98,6 +103,11 @@ def test_what_a_service_is_not_started_with(tmp_path, monkeypatch):
     keys, _ = ring("elsewhere")
     with pytest.raises(BadInput, match="'elsewhere', who has no bundle"):
         make_app(settings(tmp_path), keys)
+    for tenant in ("shop", "admin"):
+        with pytest.raises(BadInput, match="needs API keys" if tenant == "shop" else "may be called"):
+            serve(
+                settings(tmp_path, BundleSpec(str(bundle()), tenant=tenant), keys_file=_key_file(tmp_path) if tenant == "admin" else None)
+            )
     broken = tmp_path / "broken.zip"
     broken.write_bytes(bundle().read_bytes()[:-7])
     with pytest.raises(BadInput, match="damaged"):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recsys_core.cli import main
 from recsys_core.errors import BadInput
 from recsys_core.evaluation.ab import experiment, guess_roles, readout, sample_ratio
 from recsys_core.serving.http.cache import AnswerCache
@@ -100,7 +101,7 @@ def test_users_are_dealt_by_weight_and_stay_where_they_are():
     assert np.allclose(counts, [0.25, 0.25, 0.5], atol=0.015)
 
 
-def test_the_exposure_log_is_what_the_ab_page_reads(tmp_path):
+def test_the_exposure_log_is_what_the_ab_page_reads(tmp_path, capsys):
     day = [1_780_000_000.0]
     path = tmp_path / "exposures.csv"
     writers = [Exposures(path, clock=lambda: day[0]) for _ in range(2)]  # two workers, one file
@@ -124,6 +125,8 @@ def test_the_exposure_log_is_what_the_ab_page_reads(tmp_path):
     assert found.users["lists"].eq(2).all() and found.users["value"].sum() == 45
     clicks = readout(found)[0]
     assert clicks.clear and clicks.difference > 0.2
+    assert main(["ab", "read", str(path), "--outcome", "clicks"]) == 0
+    assert "'new' raises 'clicks' against 'control'" in capsys.readouterr().out
 
 
 def test_an_exposure_log_that_cannot_be_written_says_so_and_goes_on(tmp_path):
@@ -190,8 +193,6 @@ def test_users_are_hashed_under_a_secret_that_stays(tmp_path, monkeypatch):
 
 
 def test_serve_key_on_the_command_line(capsys):
-    from recsys_core.cli import main
-
     assert main(["serve-key", "--name", "shop", "--tenant", "north"]) == 0
     key, line = capsys.readouterr().out.split()
     assert line == f"shop:{hash_key(key)}:north"

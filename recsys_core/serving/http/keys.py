@@ -66,6 +66,19 @@ class KeyRing:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def check(self, tenants: Iterable[str]) -> None:
+        """Raises BadInput where a key has no bundle, or a tenant's bundle could be asked by nobody."""
+        known = set(tenants)
+        without = sorted({key.tenant for key in self.keys} - known - {ADMIN})
+        if without:
+            raise BadInput(f"A key is of the tenant '{without[0]}', who has no bundle.", "Give --bundle TENANT=FILE.zip.")
+        if not self.keys and known != {""}:
+            raise BadInput(
+                f"The bundle of the tenant '{max(known)}' needs API keys.", f"Make one: serve-key --name … --tenant {max(known)}."
+            )
+        if ADMIN in known:
+            raise BadInput(f"No tenant may be called '{ADMIN}': a key of that name may use the bundles of all.")
+
     def find(self, given: str | None) -> Key | None:
         """The key that was given. Only hashes are looked up and compared, in constant time: how long it takes tells nothing of a key."""
         if not given or len(given) > 512:

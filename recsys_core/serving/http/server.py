@@ -37,6 +37,7 @@ def serve(settings: ServiceSettings) -> int:
             f"Without API keys the service listens on this machine only; got --host {settings.host}.",
             "Make a key with `serve-key` and give --keys FILE, or set RECSYS_API_KEYS.",
         )
+    keys.check(settings.tenants)
     for spec in settings.bundles:
         Archive.open(spec.path)  # every byte is checked; the workers open it again
     own = not settings.runtime

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from ...errors import BadInput, WorkbenchError
+from ...errors import WorkbenchError
 from .cache import AnswerCache
-from .keys import ADMIN, Key, KeyRing
+from .keys import Key, KeyRing
 from .limits import RateLimiter
 from .logs import Hasher, JsonLog, salt_of
 from .metrics import Metrics
@@ -67,9 +67,7 @@ class Service:
         self.loaded, self.draining = False, False
         self.failed: str | None = None
         self.asked = self.runtime / "reload"  # touched to have all workers look at their bundles
-        unknown = {key.tenant for key in keys.keys} - set(settings.tenants) - {ADMIN}
-        if unknown:
-            raise BadInput(f"A key is of the tenant '{sorted(unknown)[0]}', who has no bundle.", "Give --bundle TENANT=FILE.zip.")
+        keys.check(settings.tenants)
 
     # ---- life --------------------------------------------------------------------------------------
     def load(self) -> None:
