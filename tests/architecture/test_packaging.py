@@ -74,7 +74,7 @@ def test_every_import_is_a_stated_requirement(requirements, folders):
 def test_extras_are_imported_where_they_are_used_alone(extra):
     names, where = EXTRAS[extra]
     assert {DISTRIBUTED_AS.get(name, name).replace("_", "-") for name in names} == stated(extra)
-    used = third_party("recsys_core", "ui", "pages", "sample_data", "scripts", "benchmarks")
+    used = third_party("recsys_core", "ui", "pages", "sample_data")
     assert {file for name, file in used.items() if name in names} == where
 
 
