@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from .charts import DASHES, MUTED, SYMBOLS, figure, plain, series_color
 from .interval_charts import band
 
+MOST_MARKED = 40  # points of a line that has a mark at each
 LINES = {"online": "Learns online", "frozen": "Frozen", "popular": "Popular just then"}
 
 
@@ -34,6 +35,7 @@ def rates(points: Sequence[Mapping[str, Any]], measured: str = "events") -> go.F
 def gained(points: Sequence[Mapping[str, Any]]) -> go.Figure:
     """What learning adds so far, with its interval over users."""
     known = [point for point in points if "low" in point]
+    known = known[:: max(1, len(known) // MOST_MARKED)]
     columns = ([100 * point[name] for point in known] for name in ("gap", "low", "high"))
     return band([point["events"] for point in known], *columns, "Held-out events, in order", "Percentage points")
 

@@ -146,7 +146,7 @@ def _said(who: Person) -> None:
 def _before(who: Person, now: list[str], names: Names) -> None:
     st.markdown("**Before**")
     if who.before is None:
-        st.caption("Click, like, dislike or skip something on the right: this is where the list of before will stand.")
+        st.caption("Click, like, dislike or skip something in the list: this is where the list of before will stand.")
         return
     for rank, item in enumerate(who.before, start=1):
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xsmall", key=f"live-was-{rank}"):
