@@ -1,9 +1,9 @@
-"""What an index buys in a very large catalogue: exact search against HNSW, time and recall.
+"""What an index buys in a very large catalogue: exact search against an inverted file, time and recall.
 
     python -m benchmarks.ann_recall [--items 500000] [--factors 64] [--users 200]
 
 Made-up item vectors in tastes of uneven size, as factor models give them (length grows with popularity); users are sums of a few items.
-One thread. Building takes CPU-minutes for a million items. Bytes are those of the index beside the vectors in the bundle.
+One thread; under a minute of CPU and 0.6 GB for 500,000 items.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def main() -> None:
         for vector, seen in zip(vectors, gone, strict=True):
             search(vector, seen)
         took[name] = 1000 * (time.process_time() - begin) / asked.users
-    print(f"exact {took['exact']:.2f} CPU-ms a list, index {took['index']:.2f} ({took['exact'] / took['index']:.0f} times less)")
+    print(f"{'search':<24}{'CPU-ms a list':>14}{'recall@20':>11}")
+    print(f"{'exact':<24}{took['exact']:>14.2f}{1:>11.3f}")
+    print(f"{f'index, {near.index.nprobe} of {near.index.nlist} lists':<24}{took['index']:>14.2f}{near.recall:>11.3f}")
     print(near.sentence)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from recsys_core import registry
 from recsys_core.errors import Unsupported
 from recsys_core.portable.bundle import Bundle, best_of
+from recsys_core.portable.history import History
+from recsys_core.portable.matrix import Dense
 from recsys_core.serving.bundle import write_bundle
 from recsys_core.serving.live.near import Near
 from recsys_core.testing._checks import ONE
@@ -40,6 +43,44 @@ def test_lists_are_the_exact_ones_on_a_small_catalogue(bundle: Bundle) -> None:
         exact, best = best_of(wanted, 5)
         assert np.array_equal(codes, exact)
         np.testing.assert_allclose(scores, best, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bundle_searches_the_index_for_histories_and_not_for_learnt_vectors(bundle: Bundle) -> None:
+    pytest.importorskip("faiss", reason="the extra of requirements-ann.txt is not installed")
+    near = Near.build(bundle, from_items=1, k=5)
+    asked = []
+
+    class Watched:
+        def best(self, *given):
+            asked.append(given)
+            return near.best(*given)
+
+    for user in range(10):
+        history = bundle.history(user)
+        plain, by_index = bundle.best(history, 5), bundle.best(history, 5, near=Watched())
+        assert np.array_equal(plain[0], by_index[0])
+    assert len(asked) == 10
+    bundle.best(bundle.history(0), 5, user=0, near=Watched())
+    bundle.best(History.of([]), 5, near=Watched())
+    assert len(asked) == 10
+
+
+def test_recall_is_measured_on_users_that_did_not_choose_the_width() -> None:
+    """Random vectors, where an index misses some: what it says it finds is what it finds for others."""
+    pytest.importorskip("faiss", reason="the extra of requirements-ann.txt is not installed")
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((8000, 8)).astype(np.float32)
+    wants = rng.standard_normal((400, 8)).astype(np.float32)
+    form = SimpleNamespace(item_matrix=Dense(vectors), vector=lambda history: wants[history.items[0]])
+    about = {"users": SimpleNamespace(codes=np.arange(400)), "history": lambda user: History.of([user])}
+    made_up = SimpleNamespace(form=form, n_items=8000, counts=np.ones(8000), scale=SimpleNamespace(told=lambda h: h), **about)
+    near = Near.build(made_up, from_items=1, k=10)
+    found = [
+        len(np.intersect1d(near.best(made_up, want, 10, np.empty(0, np.int64))[0], best_of(vectors @ want, 10)[0])) / 10 for want in wants
+    ]
+    assert near.sample == 100 and near.index.nprobe < near.index.nlist
+    assert abs(near.recall - np.mean(found)) < 0.03 and near.recall > 0.9
+    assert near.best(made_up, wants[0], 10, np.arange(3000)) is None, "so much is gone that exact search is no dearer"
 
 
 def test_when_too_much_is_gone_the_search_is_left_to_the_exact_one(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
