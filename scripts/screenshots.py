@@ -26,6 +26,7 @@ WIDTH = 1440
 HEIGHTS = {
     "home": 684, "data": 1204, "features": 1300,
     "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1400, "diversity": 1206, "new-users": 1500, "few-clicks": 1180,
+    "live": 1200, "live-replay": 1560,
 }  # fmt: skip
 INSPECTED = ("ease", "weighted")  # two lists side by side
 NEW_USERS = {"anil": {"epochs": 12}, "popular": {}, "ease": {}, "content_knn": {}}  # compared on people they have never met
@@ -68,6 +69,7 @@ def _end(process: subprocess.Popen, workspace: Path) -> None:
     """End the app, and what outlives it on purpose: its jobs and its scorer."""
     from recsys_core.jobs import JobQueue
     from recsys_core.serving.client import ScorerClient
+    from recsys_core.serving.services import Services
     from recsys_core.store import Workspace
 
     process.terminate()
@@ -79,7 +81,8 @@ def _end(process: subprocess.Popen, workspace: Path) -> None:
     queue = JobQueue(Workspace(workspace))
     for job in queue.jobs(["queued", "running"]):
         queue.cancel(job.id)
-    ScorerClient(workspace).stop()
+    ScorerClient(Workspace(workspace)).stop()
+    Services(workspace).stop_all()
 
 
 def settle(page: Any) -> None:
@@ -170,6 +173,21 @@ def new_users(page: Any, url: str, dataset: str, runs: dict[str, str], out: Path
     take(page, "few-clicks", out)
 
 
+def live(page: Any, url: str, dataset: str, run: str, out: Path) -> None:
+    """A service that is started and told of a like; and what learning online adds."""
+    from playwright.sync_api import expect
+
+    page.goto(f"{url}/live?dataset={dataset}&run={run}")
+    page.get_by_role("button", name="Start the service").click()
+    page.locator(".st-key-live-like-3 button:visible").first.click()
+    expect(page.locator(".st-key-live-was-3")).to_contain_text("liked")
+    take(page, "live", out)
+    page.goto(f"{url}/live?dataset={dataset}&run={run}&tab=Does+learning+online+help%3F")
+    page.get_by_role("button", name="Replay the held-out events").click()
+    expect(page.locator(".st-key-live-replay-result")).to_be_visible()
+    take(page, "live-replay", out)
+
+
 def pictures(browser: Any, url: str, workspace: Path, out: Path) -> None:
     from playwright.sync_api import expect
 
@@ -208,6 +226,7 @@ def pictures(browser: Any, url: str, workspace: Path, out: Path) -> None:
     page.goto(f"{url}/diversity?dataset={dataset}&run={run_ids(workspace, ('ease',))[0]}")
     settle(page)
     take(page, "diversity", out)
+    live(page, url, dataset, run_ids(workspace, ("ease",))[0], out)
     tune(workspace, dataset)
     page.goto(f"{url}/tune?dataset={dataset}")
     settle(page)

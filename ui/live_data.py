@@ -123,9 +123,12 @@ def new_id() -> str:
 
 
 def introduce(service: LocalService, user: str, persona: Any, rated: bool) -> None:
-    """Tell the service what a persona answered, once."""
+    """Tell the service what a persona answered, unless it knows them from before."""
     known = st.session_state.setdefault("_live_told", set())
     if (service.started, user) in known:
+        return
+    known.add((service.started, user))
+    if service.client.recommend(user, k=1).data["path"] == "fold-in":
         return
     events = [
         {"user": user, "item": item, "event": "rating", "value": value} if rated else {"user": user, "item": item, "event": "like"}
@@ -134,7 +137,6 @@ def introduce(service: LocalService, user: str, persona: Any, rated: bool) -> No
     ]
     for start in range(0, len(events), 50):
         service.client.feedback_many(events[start : start + 50])
-    known.add((service.started, user))
 
 
 # ---- files ------------------------------------------------------------------------------------------

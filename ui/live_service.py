@@ -22,6 +22,7 @@ WANTED = "_live_wanted"  # run id -> a service was asked for; it starts when its
 
 def service_bar(dataset_id: str, run: Any, user: str = "") -> LocalService | None:
     """Draws the state of the run's service and what can be done; the service where it runs."""
+    services().clean([entry.id for entry in state.workspace().bundles()])  # of runs and bundles that were deleted
     service = services().find(bundle_id(run.id))
     with st.container(border=True, key="live-service"):
         if service is not None and service.alive:

@@ -116,10 +116,9 @@ def _panel(dataset_id: str, run: Any, service: LocalService, user: str) -> None:
                 live_data.introduce(service, user, persona, rated)
             now = live_data.listed(service, who)
         except WorkbenchError as error:
-            st.error(f"**{md(error.message)}** {md(error.hint)}", icon=":material/error:")
             if not service.alive:
-                st.button("See what happened", key="live-look", icon=":material/refresh:", on_click=lambda: None)
-                st.rerun(scope="app")
+                st.rerun(scope="app")  # above it is said that it ended, and why
+            st.error(f"**{md(error.message)}** {md(error.hint)}", icon=":material/error:")
             return
         _said(who)
         before, after = st.columns(2, gap="medium")

@@ -21,97 +21,23 @@ import sys
 import threading
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..jobs.process import THREAD_VARIABLES, identity, is_alive, kill
+from ..jobs.process import THREAD_VARIABLES, identity, kill
 from ..store.bundles import BundleEntry
 from ..store.files import now, read_json
 from .endpoint import PACKAGE
 from .http.keys import new_key
+from .local_service import LocalService, parsed, read_from
 from .service_client import Reply, ServiceClient, ServiceGone
 
 __all__ = ["LocalService", "Reply", "ServiceClient", "ServiceGone", "Services"]
 
 START_SECONDS, STOP_SECONDS = 60.0, 3.0
 MOST_LOG_BYTES = 20 * 2**20
-TAIL_BYTES = 64 * 1024
 SAMPLES, SAMPLE_SECONDS = 600, 1.5
-
-
-@dataclass(frozen=True)
-class LocalService:
-    """What is known of one: whose bundle it serves, where, since when."""
-
-    id: str
-    run: str
-    run_name: str
-    port: int
-    key: str
-    started: str
-    process: dict[str, Any]
-    folder: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def alive(self) -> bool:
-        """Whether its process still runs."""
-        return is_alive(self.process)
-
-    @property
-    def client(self) -> ServiceClient:
-        return ServiceClient(self.port, self.key)
-
-    @property
-    def events(self) -> Path:
-        return self.folder / "events.jsonl"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log.txt"
-
-    @property
-    def key_file(self) -> Path:
-        """Holds the key itself, readable by its owner only: what a command line shows instead of the key."""
-        return self.folder / "key.txt"
-
-    def log_tail(self) -> list[dict[str, Any]]:
-        """The newest lines of its log that are JSON, oldest first."""
-        return [line for line in map(_parsed, _tail(self.log)) if line is not None]
-
-    def log_lines(self) -> list[dict[str, Any]]:
-        """All of its log that is JSON."""
-        try:
-            text = self.log.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return []
-        return [line for line in map(_parsed, text.splitlines()) if line is not None]
-
-    def inside_ms(self, request_id: str, seconds: float = 0.25) -> float | None:
-        """How long the service took over one request, without the way there and back: from its log, where the line comes a moment after
-        the answer; None where it does not."""
-        until = time.monotonic() + seconds
-        while True:
-            found = next((line for line in reversed(self.log_tail()) if line.get("id") == request_id), None)
-            if found is not None:
-                return float(found["ms"])
-            if time.monotonic() > until:
-                return None
-            time.sleep(0.005)
-
-    def why_ended(self) -> str:
-        """The last thing it said that is a sentence."""
-        lines = [line.strip() for line in _tail(self.log) if line.strip()]
-        for line in reversed(lines):
-            said = _parsed(line)
-            text = line if said is None else str(said.get("error") or "")
-            if text and not text.startswith(("  ", "Traceback")):
-                return text[:300]
-        return "It said nothing."
 
 
 class Services:
@@ -232,7 +158,7 @@ class Services:
             lines = (service.folder / "health.jsonl").read_text(encoding="utf-8").splitlines()
         except OSError:
             return []
-        return [point for point in map(_parsed, lines) if point is not None and isinstance(point.get("at"), (int, float))]
+        return [point for point in map(parsed, lines) if point is not None and isinstance(point.get("at"), (int, float))]
 
 
 def _name(bundle: BundleEntry) -> str:
@@ -243,9 +169,9 @@ def _await_port(log: Path, begins: int, child: subprocess.Popen[bytes], seconds:
     """The port it says it listens on."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        text = _read_from(log, begins)
+        text = read_from(log, begins)
         for line in text.splitlines():
-            said = _parsed(line)
+            said = parsed(line)
             if said is not None and said.get("event") == "listening":
                 return int(str(said["url"]).rpartition(":")[2])
         if child.poll() is not None:
@@ -264,31 +190,6 @@ def _await_ready(service: LocalService, child: subprocess.Popen[bytes], seconds:
         time.sleep(0.05)
     failed = "; ".join(str(line["error"]) for line in service.log_tail() if line.get("event") == "failed")
     raise ServiceGone(f"The service was not ready within {seconds:.0f} s.", failed[-300:] or "The machine may be busy: try again.")
-
-
-def _read_from(path: Path, start: int) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(TAIL_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
-def _tail(path: Path) -> list[str]:
-    try:
-        size = path.stat().st_size
-    except OSError:
-        return []
-    return _read_from(path, max(0, size - TAIL_BYTES)).splitlines()
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _write_own(path: Path, text: str) -> None:
