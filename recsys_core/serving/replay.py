@@ -190,7 +190,7 @@ def _report(ctx: RunContext, done: int, of: int, hits: dict[str, list[bool]], wi
     metrics: dict[str, float] = {"events": done, "measured": n}
     if n >= LEAST_SHOWN:
         metrics |= {name: float(np.mean(line[-window:])) for name, line in hits.items()}
-    ctx.report("Replaying", done / max(1, of), metrics=metrics)
+    ctx.report("", done / max(1, of), metrics=metrics)
 
 
 def _pace(began: float, done: int, speed: float, ctx: RunContext) -> None:

@@ -76,7 +76,7 @@ def replay_run(workspace: Workspace, spec: ReplaySpec, ctx: RunContext) -> Analy
         events, notes = events_of(run, bundle, spec.most_events, ctx.rng("replay"))
         log = EventLog(Path(folder) / "events.jsonl")
         try:
-            part = ctx.part("", 0.12, 0.98)
+            part = ctx.part("Replaying", 0.12, 0.98)
             found = replay(bundle, events, log, k=spec.k, speed=spec.speed, half_life_days=spec.half_life_days, ctx=part)
         finally:
             log.close()
@@ -145,6 +145,8 @@ def events_of(run: RunEntry, bundle: Bundle, most: int, rng: np.random.Generator
         notes.append("The split judges lists of some items alone; here they are of all items.")
     values = _values(truth)[order]
     counts, columns = truth.relevant[order], _columns(run, bundle, item_ids)
+    if len(np.unique(truth.user)) == len(truth) and not before:
+        notes.append("Everybody has one held-out event: there is nothing of their own to learn from before it. A split by time has more.")
     events = Events(users.decode(truth.user[order]).tolist(), item_ids, values, times, counts, before, columns)
     return events, notes
 
