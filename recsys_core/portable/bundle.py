@@ -89,10 +89,10 @@ class Bundle:
         """float32 (I,), in [0, 1]: what is served where the model has nothing to go by."""
         return self.counts / max(1.0, float(self.counts.max(initial=0)))
 
-    def scores(self, history: History, user: int = -1) -> np.ndarray:
-        """float32 (I,), a fresh array. history: as it happened; dislikes are kept from models of choices (`Scale.told`). user: see
-        `Form.scores`."""
-        told = history if user >= 0 else self.scale.told(history)
+    def scores(self, history: History, user: int = -1, trained: int = 0) -> np.ndarray:
+        """float32 (I,), a fresh array. history: as it happened; dislikes are kept from models of choices (`Scale.told`, and its `trained`).
+        user: see `Form.scores`."""
+        told = history if user >= 0 else self.scale.told(history, trained)
         if not len(told) and not self.form.serves_nothing:
             return self.popularity.copy()
         return np.asarray(self.form.scores(told, user), np.float32)

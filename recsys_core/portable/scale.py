@@ -32,12 +32,18 @@ class Scale:
         enough = np.ones(values.shape, bool) if self.threshold is None else values >= self.threshold
         return enough if self.has_ratings else (values > 0) & enough
 
-    def told(self, history: History) -> History:
+    def likes(self, value: float | None) -> bool:
+        """Whether a rating with this value says that the item was liked."""
+        return value is not None and bool(self.liked(np.array([value]))[0])
+
+    def told(self, history: History, trained: int = 0) -> History:
         """What of it the model is shown: all where it predicts ratings; else what was liked, and dislikes only where the model parts
-        them itself and there is something liked beside them."""
+        them itself and there is something liked beside them. trained: the first so many entries are of the training data and go on being
+        told: what the model took for chosen in training, it goes on taking for chosen."""
         if not len(history) or (self.has_ratings and self.predicts_ratings):
             return history
         liked = self.liked(history.values)
+        liked[:trained] = True
         if self.has_ratings and self.model_threshold is not None and liked.any():
             return history
         return history if liked.all() else history.take(liked)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recsys_core import registry
+from recsys_core.context import RunContext
 from recsys_core.errors import BadInput
+from recsys_core.portable.bundle import Bundle, best_of
+from recsys_core.portable.history import History
+from recsys_core.serving.bundle import write_bundle
 from recsys_core.serving.live.event_log import EventLog
 from recsys_core.serving.live.predictor import Predictor
 from recsys_core.serving.live.records import Context, Filters
+from recsys_core.testing.datasets import tastes
 from tests.unit.live_help import data, opened
 
 NOW = 2_000_000_000.0
@@ -294,3 +301,34 @@ def test_of_a_fusion_it_is_told_which_model_brought_an_item(tmp_path: Path) -> N
     why = predictor.explain(history=history, item=predictor.recommend(history=history, k=1).items[0])
     assert len(why.models) == 2 and sum(share for _, share in why.models) == pytest.approx(why.total, rel=1e-3)
     assert why.parts and not why.exact
+
+
+def test_what_training_took_for_chosen_stays_told_when_a_click_comes(tmp_path: Path) -> None:
+    """Ratings without a threshold: low ones were taken for chosen in training, so a click must not make them vanish."""
+    train = replace(data(ratings=True), threshold=None)
+    write_bundle(registry.get("model", "ease")().fit(train, RunContext(threads=1)), tmp_path / "b.zip")
+    bundle = Bundle.open(tmp_path / "b.zip")
+    low = next(user for user in range(train.n_users) if (bundle.history(user).values < bundle.scale.threshold).sum() > 2)
+    past = bundle.history(low)
+    item = next(code for code in range(train.n_items) if code not in past.items)
+    predictor = Predictor(bundle)
+    predictor.feedback(user_of(low), bundle.items.ids[item], "like")
+    answer = predictor.recommend(user_of(low), k=5)
+    wanted = bundle.form.scores(History.of([*past.items, item], [*past.values, bundle.scale.like]))
+    wanted[[*past.items, item]] = -np.inf
+    codes, scores = best_of(wanted, 5)
+    assert answer.path == "fold-in" and answer.items == tuple(bundle.items.decode(codes))
+    np.testing.assert_allclose(answer.scores, scores, rtol=1e-5)
+    predictor.feedback(user_of(low), bundle.items.ids[item], "dislike")
+    told = bundle.form.scores(past)
+    told[[*past.items, item]] = -np.inf
+    assert predictor.recommend(user_of(low), k=5).items == tuple(bundle.items.decode(best_of(told, 5)[0])), "a dislike is not told"
+
+
+def test_a_stranger_gets_what_a_model_with_a_prior_expects_of_anybody(tmp_path: Path) -> None:
+    sizes = {"epochs": 1, "factors": 4, "hidden": 4, "inner_steps": 1, "batch_size": 32}
+    write_bundle(registry.get("model", "fomaml")(**sizes).fit(tastes().train, RunContext(threads=1)), tmp_path / "b.zip")
+    bundle = Bundle.open(tmp_path / "b.zip")
+    answer = Predictor(bundle).recommend("nobody knows", k=5)
+    assert answer.path == "model" and answer.items == tuple(bundle.items.decode(best_of(bundle.scores(History.of([])), 5)[0]))
+    assert Predictor(bundle).recommend(k=5).path == "popular"

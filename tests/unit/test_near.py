@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,8 @@ from recsys_core.portable.history import History
 from recsys_core.portable.matrix import Dense
 from recsys_core.serving.bundle import write_bundle
 from recsys_core.serving.live.near import Near
+from recsys_core.serving.live.predictor import Predictor
+from recsys_core.serving.live.records import Filters
 from recsys_core.testing._checks import ONE
 from recsys_core.testing.datasets import tastes
 
@@ -95,3 +98,21 @@ def test_without_faiss_one_sentence_says_what_to_install(bundle: Bundle, monkeyp
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(Unsupported, match="pip install -r requirements-ann.txt"):
         Near.build(bundle, from_items=1)
+
+
+def test_a_predictor_uses_it_for_those_who_clicked_and_gives_the_exact_lists(bundle: Bundle) -> None:
+    pytest.importorskip("faiss", reason="the extra of requirements-ann.txt is not installed")
+    exact, by_index = Predictor(bundle), Predictor(Bundle.open(bundle.archive.path), near=Near.build(bundle, from_items=1))
+    asked = []
+    best, by_index.near = by_index.near.best, replace(by_index.near)
+    object.__setattr__(by_index.near, "best", lambda *given: (asked.append(1), best(*given))[1])
+    history = [bundle.items.ids[code] for code in bundle.history(3).items[:4]]
+    for predictor in (exact, by_index):
+        predictor.feedback("stranger", history[0], "like")
+    assert by_index.recommend("stranger", k=5).items == exact.recommend("stranger", k=5).items
+    assert by_index.recommend(history=history, k=5).items == exact.recommend(history=history, k=5).items
+    assert len(asked) == 2
+    only = Filters(only=bundle.items.ids[:10])
+    assert by_index.recommend(history=history, k=5, filters=only).items == exact.recommend(history=history, k=5, filters=only).items
+    assert len(asked) == 2, "filters are looked at item by item"
+    assert "finds 100.0%" in by_index.state()["index"] and exact.state()["index"] is None

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ...errors import BadInput, NotFound, WorkbenchError
 from ...portable.bundle import Bundle
 from ..live.event_log import EventLog
+from ..live.near import near_of
 from ..live.predictor import Predictor
 from ..live.records import Context, Filters
 from ..live.swap import WATCHED, Live
@@ -31,7 +32,8 @@ class Variant:
         self._spool = Path(settings.runtime) / SPOOL
 
         def make(bundle: Bundle, events: EventLog | None) -> Predictor:
-            return Predictor(bundle, events, max_users=settings.max_users, half_life_days=settings.half_life_days)
+            about = {"max_users": settings.max_users, "half_life_days": settings.half_life_days}
+            return Predictor(bundle, events, near=near_of(bundle), **about)
 
         self.live = Live(spec.path, lambda: None if log is None else EventLog(log, sync=settings.sync), spool=self._spool, make=make)
         self._older: Predictor | None = None

@@ -17,7 +17,7 @@ from .records import Filters, Path, check_id
 class Asked:
     """known: what of the history the model knows. later: codes of items in it that came after training; chosen: those of them that are
     liked. skips: codes not to be shown. unknown: ids nobody knows. code: of a training user where nothing came since that the model
-    could use."""
+    could use. trained: how many entries of `known`, the first ones, are of training. somebody: a user or a history was asked for."""
 
     known: History
     later: Sequence[int]
@@ -25,6 +25,8 @@ class Asked:
     skips: Sequence[int]
     unknown: list[str]
     code: int
+    trained: int = 0
+    somebody: bool = True
 
     def leave_out(self, scores: np.ndarray, *, seen: bool = True) -> None:
         """Take what must not be shown out of the running, in place: skipped items, and those of the history."""

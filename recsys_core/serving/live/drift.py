@@ -69,7 +69,8 @@ class Drift:
     def sentence(self) -> str:
         now, reference = self.now, self.reference
         if len(self._recent) < LEAST:
-            return f"{self.n:,} liked items so far; from {LEAST} on it can be said how many of them the lists foretold."
+            liked = f"{self.n:,} liked {'item' if self.n == 1 else 'items'}"
+            return f"{liked} so far; from {LEAST} on it can be said how many of them the lists foretold."
         said = f"{now.rate:.1%} of the last {len(self._recent):,} liked items were on the list of ten ({now.low:.1%} to {now.high:.1%})"
         if reference is None:
             return f"{said}."

@@ -15,6 +15,7 @@ import numpy as np
 from ...errors import Unsupported
 from ...portable.bundle import Bundle
 from ...portable.lists import best_of
+from ._asked import Asked
 
 FROM_ITEMS = 300_000
 LISTS, TAUGHT_BY = 4.0, 40  # lists: this times √items; vectors each list is placed by
@@ -93,11 +94,25 @@ class Near:
         at, best = best_of(scores.astype(np.float32), k)
         return codes[at].astype(np.int32), best
 
+    def answer(self, bundle: Bundle, asked: Asked, k: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """(codes, scores) for what was asked; None where every item has to be looked at: nothing to fold in, or items that came later."""
+        told = bundle.scale.told(asked.known, asked.trained)
+        vector = bundle.form.vector(told) if asked.code < 0 and len(told) and len(bundle.items) == bundle.n_items else None
+        return None if vector is None else self.best(bundle, vector, k, np.array([*asked.known.items, *asked.skips], np.int64))
+
     @property
     def sentence(self) -> str:
         """For /health and the log."""
         found = f"{self.recall:.1%} of the exact best {self.k} ({self.sample} users)"
         return f"{self.n_items:,} items are searched by an index that finds {found}."
+
+
+def near_of(bundle: Bundle) -> Near | None:
+    """The index a server uses: None where the catalogue is small enough, and also where faiss is missing: every list is then exact."""
+    try:
+        return Near.build(bundle)
+    except Unsupported:
+        return None
 
 
 def _queries(bundle: Bundle, seed: int) -> list[np.ndarray]:

@@ -23,8 +23,10 @@ from ...portable.history import History
 from ._asked import Asked, given_history, notes_of
 from ._catalogue import Catalogue
 from ._reasons import reasons
+from ._state import state_of
 from .drift import Drift
 from .event_log import EventLog
+from .near import Near
 from .popularity import Popularity
 from .records import LIKES, Answer, Context, Event, Filters, Path, Reasons, Receipt, check_id, check_k
 from .sessions import Session, Sessions
@@ -34,9 +36,8 @@ DRIFT_K, FUTURE_SECONDS = 10, 60.0
 
 class Predictor:
     """bundle: the model; it is the predictor's from now on. log: where events go; without one they live in memory only, as long as
-    their user is among those at hand. max_users: whose
-    sessions are kept at hand. half_life_days: of popularity. watch_drift: keep count of how many liked items the lists foretold (one list
-    more for every such event)."""
+    their user is among those at hand. max_users: whose sessions are kept at hand. half_life_days: of popularity. watch_drift: keep count
+    of how many liked items the lists foretold (one list more for every such event). near: an index of a very large catalogue."""
 
     def __init__(
         self,
@@ -46,10 +47,12 @@ class Predictor:
         max_users: int = 50_000,
         half_life_days: float = 30.0,
         watch_drift: bool = True,
+        near: Near | None = None,
         clock: Callable[[], float] = clocks.time,
     ) -> None:
         self.bundle, self.log, self._clock = bundle, log, clock
         self.catalogue = Catalogue(bundle)
+        self.near = near
         self._sessions = Sessions(max_users)
         self._lock = RLock()
         self.popularity = Popularity(bundle.counts, half_life_days)
@@ -79,12 +82,16 @@ class Predictor:
         start = clocks.perf_counter()
         check_k(k)
         asked = self._asked(user, history, values, context)
-        scores, path = self._scores(asked)
-        asked.leave_out(scores, seen=exclude_seen)
-        if filters is not None:
-            scores[~self.catalogue.allowed(filters, len(scores))] = -np.inf
-        answer = self._answer(scores, k, path, start)
-        notes = notes_of(asked, path, len(answer.items), k, filters)
+        found = self.near.answer(self.bundle, asked, k) if self.near is not None and filters is None and exclude_seen else None
+        if found is not None:
+            answer = self._named(*found, "fold-in", start)
+        else:
+            scores, path = self._scores(asked)
+            asked.leave_out(scores, seen=exclude_seen)
+            if filters is not None:
+                scores[~self.catalogue.allowed(filters, len(scores))] = -np.inf
+            answer = self._named(*best_of(scores, k), path, start)
+        notes = notes_of(asked, answer.path, len(answer.items), k, filters)
         return replace(answer, notes=notes, unknown=tuple(asked.unknown)) if notes or asked.unknown else answer
 
     def similar(self, item: str, k: int = 10, filters: Filters | None = None) -> Answer:
@@ -107,7 +114,7 @@ class Predictor:
         scores[code : code + 1] = -np.inf
         if filters is not None:
             scores[~self.catalogue.allowed(filters, len(scores))] = -np.inf
-        return self._answer(scores, k, path, start)
+        return self._named(*best_of(scores, k), path, start)
 
     def explain(
         self, user: str | None = None, history: Sequence[str] | None = None, *, item: str, k: int = 5, values: Sequence[float] | None = None
@@ -122,7 +129,7 @@ class Predictor:
         scores, path = self._scores(asked)
         score = float(scores[target]) if target < len(scores) else -np.inf
         near = () if target < self.bundle.n_items or self.catalogue.content is None else self.catalogue.content.neighbours(target)
-        return reasons(self.bundle, asked.known, asked.code, target, score, path, k, near)
+        return reasons(self.bundle, asked, target, score, path, k, near)
 
     # ---- events ------------------------------------------------------------------------------------
     def feedback(
@@ -143,8 +150,8 @@ class Predictor:
         said = replace(said, time=now if ahead else float(said.time))
         note = "The time given lies in the future; it was taken for now." if ahead else ""
         if features and self.bundle.items.code(item) < self.bundle.n_items:
-            self.catalogue.content  # noqa: B018 - made before the lock is taken, where it takes longest
-        watched = self.drift is not None and (event in LIKES or (event == "rating" and self._liked(value)))
+            self.catalogue.content  # noqa: B018 - made before the lock is taken
+        watched = self.drift is not None and (event in LIKES or (event == "rating" and self.bundle.scale.likes(value)))
         hit = self._foretold(said) if watched else None
         with self._lock:
             if hit is not None:
@@ -170,15 +177,7 @@ class Predictor:
         """For /health: users at hand, events, what is wrong with the log, what is popular, drift."""
         self._follow()
         with self._lock:
-            top, _ = best_of(self.popularity.scores(len(self.bundle.items)), 5)
-            return {
-                "users_in_memory": len(self._sessions), "users_evicted": self._sessions.evicted,
-                "events": self.n_events, "new_items": len(self.bundle.items) - self.bundle.n_items,
-                "log_problem": None if self.log is None else self.log.problem,
-                "events_waiting": 0 if self.log is None else self.log.waiting, "popular": self.bundle.items.decode(top),
-                "damaged_lines": 0 if self.log is None else self.log.skipped, "events_lost": 0 if self.log is None else self.log.lost,
-                "drift": None if self.drift is None else self.drift.as_dict(), "drift_problem": self._drift_problem,
-            }  # fmt: skip
+            return state_of(self)
 
     def adopt(self, other: Predictor) -> None:
         """Know what another predictor was told and could not write down yet: its log goes on trying to."""
@@ -191,8 +190,7 @@ class Predictor:
                     self._take(event, -1)
                     self._waiting.append(event)
 
-    def _answer(self, scores: np.ndarray, k: int, path: Path, start: float) -> Answer:
-        codes, best = best_of(scores, k)
+    def _named(self, codes: np.ndarray, best: np.ndarray, path: Path, start: float) -> Answer:
         took = 1000 * (clocks.perf_counter() - start)
         return Answer(tuple(self.bundle.items.decode(codes)), tuple(best.tolist()), path, took, self.bundle.fingerprint[:12])
 
@@ -201,7 +199,7 @@ class Predictor:
         self._follow()
         bundle, unknown = self.bundle, []
         skips: Sequence[int] = ()
-        code, changed = -1, True
+        code, changed, trained = -1, True, 0
         if history is not None:
             whole, unknown = given_history(bundle, history, values)
         elif user is not None:
@@ -209,7 +207,7 @@ class Predictor:
             code = bundle.users.code(user)
             with self._lock:
                 session = self._session(user)
-                whole, skips = session.after(bundle.history(code)), list(session.skips)
+                (whole, trained), skips = session.after(bundle.history(code)), list(session.skips)
                 changed = any(entry[0] < bundle.n_items for entry in session.entries)
         else:
             whole = History.of([])
@@ -223,17 +221,20 @@ class Predictor:
                 whole, changed = whole.and_then(looked) if len(whole) else looked, changed or at < bundle.n_items
         inside = whole.items < bundle.n_items
         if inside.all():
-            return Asked(whole, [], [], skips, unknown, -1 if changed else code)
+            somebody = user is not None or history is not None
+            return Asked(whole, [], [], skips, unknown, -1 if changed else code, trained, somebody)
         later = whole.take(~inside)
         chosen = later.items[bundle.scale.liked(later.values)].tolist()
-        return Asked(whole.take(inside), later.items.tolist(), chosen, skips, unknown, -1 if changed else code)
+        return Asked(whole.take(inside), later.items.tolist(), chosen, skips, unknown, -1 if changed else code, trained)
 
     def _scores(self, asked: Asked) -> tuple[np.ndarray, Path]:
         """(float32 (all items,), path). Items that came later are scored by what the model says of items like them."""
         bundle, n, known = self.bundle, len(self.bundle.items), asked.known
-        told = known if asked.code >= 0 else bundle.scale.told(known)
-        if len(told) or (bundle.form.serves_nothing and asked.code >= 0):
-            return self.catalogue.extended(bundle.scores(known, asked.code), n), "model" if asked.code >= 0 else "fold-in"
+        told = known if asked.code >= 0 else bundle.scale.told(known, asked.trained)
+        expects = bundle.form.serves_nothing and asked.somebody and not asked.chosen  # of anybody, by what it learnt
+        if len(told) or expects:
+            path: Path = "model" if asked.code >= 0 or not len(told) else "fold-in"
+            return self.catalogue.extended(bundle.scores(known, asked.code, asked.trained), n), path
         liked = self.catalogue.likeness(asked.chosen, n) if asked.chosen else None
         with self._lock:
             popular = self.popularity.scores(n)
@@ -277,13 +278,10 @@ class Predictor:
         code = self.catalogue.code(event.item, event.features)
         if code < 0:
             return
-        if event.event in LIKES or (event.event == "rating" and self._liked(event.value)):
+        if event.event in LIKES or (event.event == "rating" and self.bundle.scale.likes(event.value)):
             self.popularity.add(code, event.time)
         if session is not None:
             session.take(code, event.event, event.value, event.time, self.bundle.scale)
-
-    def _liked(self, value: float | None) -> bool:
-        return value is not None and bool(self.bundle.scale.liked(np.array([value]))[0])
 
     def _foretold(self, event: Event) -> bool | None:
         """Was the item on the list a moment before? None: items the user has already are no test of a list."""

@@ -44,11 +44,11 @@ class Session:
         if len(self.entries) > MOST_ENTRIES:
             del self.entries[: len(self.entries) - MOST_ENTRIES]
 
-    def after(self, trained: History) -> History:
-        """The training history, then the events: what a model is asked with. Times never run backwards: events stand in the order in which
-        they came, whatever the clocks of those who sent them said."""
+    def after(self, trained: History) -> tuple[History, int]:
+        """(the training history, then the events: what a model is asked with; how many entries of it are of training). Times never run
+        backwards: events stand in the order in which they came, whatever the clocks of those who sent them said."""
         if not self.entries:
-            return trained
+            return trained, len(trained)
         if self._merged is None:
             codes, values, times = zip(*self.entries, strict=True)
             timed = trained.times is not None or not len(trained)
@@ -57,7 +57,7 @@ class Session:
                 trained = trained.take(~np.isin(trained.items, list(self.judged)))
             both = trained.and_then(since) if len(trained) else since
             self._merged = both if both.times is None else History(both.items, both.values, np.maximum.accumulate(both.times))
-        return self._merged
+        return self._merged, len(self._merged) - len(self.entries)
 
 
 class Sessions:

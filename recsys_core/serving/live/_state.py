@@ -1,0 +1,30 @@
+"""How a predictor is doing, for /health."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...portable.lists import best_of
+
+if TYPE_CHECKING:
+    from .predictor import Predictor
+
+
+def state_of(predictor: Predictor) -> dict[str, Any]:
+    """Users at hand, events, what is wrong with the log, what is popular, drift. Under the predictor's lock."""
+    bundle, log, drift = predictor.bundle, predictor.log, predictor.drift
+    top, _ = best_of(predictor.popularity.scores(len(bundle.items)), 5)
+    return {
+        "users_in_memory": len(predictor._sessions),
+        "users_evicted": predictor._sessions.evicted,
+        "events": predictor.n_events,
+        "new_items": len(bundle.items) - bundle.n_items,
+        "popular": bundle.items.decode(top),
+        "index": None if predictor.near is None else predictor.near.sentence,
+        "log_problem": None if log is None else log.problem,
+        "events_waiting": 0 if log is None else log.waiting,
+        "damaged_lines": 0 if log is None else log.skipped,
+        "events_lost": 0 if log is None else log.lost,
+        "drift": None if drift is None else drift.as_dict(),
+        "drift_problem": predictor._drift_problem,
+    }
