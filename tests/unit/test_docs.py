@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -18,7 +19,10 @@ from recsys_core.data.histories import Histories
 from recsys_core.data.holdout import Holdout
 from recsys_core.data.topk import TopK
 from recsys_core.metrics import Catalog, evaluate
+from recsys_core.portable.bundle import Bundle
+from recsys_core.portable.history import History
 from recsys_core.rerank._base import Shelf
+from recsys_core.serving.bundle import write_bundle
 from recsys_core.testing.deep_contract import DeepContract
 from recsys_core.testing.model_contract import ModelContract
 from recsys_core.testing.reranker_contract import RerankerContract
@@ -73,13 +77,13 @@ def commands() -> list[list[str]]:
     return [shlex.split(line)[3:] for line in lines if line.startswith("python -m recsys_core ")]
 
 
-def test_commands_of_the_readme_exist_with_their_options(capsys):
-    from recsys_core.cli import main
-
-    assert {words[0] for words in commands()} == {"models", "ingest", "train", "recommend", "evaluate"}
+def test_commands_of_the_readme_exist_with_their_options():
+    assert {words[0] for words in commands()} == {"models", "ingest", "train", "recommend", "evaluate", "bundle", "ask", "serve"}
     for name, *words in commands():
-        assert main([name, "--help"]) == 0
-        known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        # A process of its own: `serve` becomes another program.
+        asked = subprocess.run([sys.executable, "-m", "recsys_core", name, "--help"], capture_output=True, text=True, cwd=REPO)
+        assert asked.returncode == 0, name
+        known = set(re.findall(r"--[a-z0-9-]+", asked.stdout))
         assert {word for word in words if word.startswith("--")} <= known, name
 
 
@@ -139,6 +143,12 @@ class TestSampleModel(KnownMeanwhile, ModelContract):
         np.testing.assert_allclose(top.scores[0, :2], [2 / 4, 1 / 4])
         why = model.explain(1, history=Histories.from_lists([[0]]))
         assert why.refs == (0,) and why.total == pytest.approx(0.5)
+
+    def test_its_bundle_gives_the_same_numbers(self, tmp_path):
+        pairs = [("1", "a"), ("1", "b"), ("2", "a"), ("2", "b"), ("3", "a"), ("3", "c")]
+        write_bundle(self.model(shrinkage=1.0).fit(from_frame(pd.DataFrame(pairs, columns=["user", "item"]))), tmp_path / "b.zip")
+        codes, scores = Bundle.open(tmp_path / "b.zip").best(History.of([0]), 2)
+        assert codes.tolist() == [1, 2] and scores == pytest.approx([2 / 4, 1 / 4])
 
 
 class TestSampleFusion(KnownMeanwhile, ModelContract):
