@@ -106,6 +106,8 @@ def _panel(dataset_id: str, run: Any, service: LocalService, user: str) -> None:
     @st.fragment(key="live-panel")
     @guarded
     def draw() -> None:
+        if not service.alive:
+            st.rerun(scope="app")  # the bar above says why, and starts it again
         show_notices()
         who = live_data.person(service, user)
         names = item_names(dataset_id)

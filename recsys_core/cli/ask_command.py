@@ -34,7 +34,7 @@ def ask(
     from ..serving.live.records import PATHS
 
     if (user is None) == (history is None):
-        raise BadInput("Ask for --user or with --history, one of them.", "For example: --history b0042,b0007")
+        raise BadInput("Ask for --user or with --history, one of them.", "For example: --history b05110,b01928")
     items = None if history is None else [item.strip() for item in history.split(",") if item.strip()]
     predictor = Predictor(Bundle.open(Path(bundle).expanduser()))
     answer = predictor.recommend(user, items, k)
@@ -53,7 +53,8 @@ def ask(
         say(note)
     if why is not None:
         print(f"\n{titles.get(why.item, why.item)}: score {why.total:.4f}. {why.method}")
-        print_table(["item", "title", "adds"], [[item, titles.get(item, ""), round(part, 4)] for item, part in why.parts])
+        if why.parts:
+            print_table(["item", "title", "adds"], [[item, titles.get(item, ""), round(part, 4)] for item, part in why.parts])
 
 
 def _titles(bundle: Bundle) -> dict[str, str]:

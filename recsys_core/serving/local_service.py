@@ -85,7 +85,7 @@ class LocalService:
             text = line if said is None else str(said.get("error") or "")
             if text and not text.startswith(("  ", "Traceback")):
                 return text[:300]
-        return "It said nothing."
+        return "Its log does not say why."
 
 
 def read_from(path: Path, start: int) -> str:

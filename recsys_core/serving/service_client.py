@@ -91,7 +91,7 @@ class ServiceClient:
         except TimeoutError:
             raise ServiceGone("The service did not answer in time.", "Try again; if it stays so, stop it and start it again.") from None
         except (OSError, http.client.HTTPException) as error:
-            raise ServiceGone(f"The service does not answer ({type(error).__name__}).", "Start it again.") from None
+            raise ServiceGone("The service does not answer.", f"It may have ended ({type(error).__name__}): start it again.") from None
         finally:
             connection.close()
         took = 1000 * (time.perf_counter() - began)
