@@ -35,7 +35,7 @@ def replay_tab(dataset_id: str, run: Any) -> None:
         _growing(live[0])
     with st.container(border=True, key="live-replay-ask"):
         _ask(run, bool(live), known=entry is not None)
-    if [job for job in mine if job.state != "done"]:
+    if mine and mine[0].state != "done":  # what went wrong before the result shown is of no use
         job_list("live-replay-jobs", ids={job.id for job in mine if job.state != "done"}, keep=1)
     if entry is not None and not live:
         try:

@@ -153,9 +153,9 @@ def replay(
                 popularity.add(code, now[0])
         if clocks.monotonic() - told > 0.5:
             told = clocks.monotonic()
-            _report(ctx, place + 1, len(events), hits, window)
+            _report(ctx, place + 1, len(events), hits, window, speed)
         _pace(began, place + 1, speed, ctx)
-    _report(ctx, len(events), len(events), hits, window)
+    _report(ctx, len(events), len(events), hits, window, speed)
     places = np.array(at, dtype=np.int64)
     return Replayed(
         {name: np.array(line, dtype=bool) for name, line in hits.items()},
@@ -184,13 +184,14 @@ def _teller(predictor: Predictor) -> Any:
     return tell
 
 
-def _report(ctx: RunContext, done: int, of: int, hits: dict[str, list[bool]], window: int) -> None:
+def _report(ctx: RunContext, done: int, of: int, hits: dict[str, list[bool]], window: int, speed: float) -> None:
     """One point of the chart that grows."""
     n = len(hits["online"])
     metrics: dict[str, float] = {"events": done, "measured": n}
     if n >= LEAST_SHOWN:
         metrics |= {name: float(np.mean(line[-window:])) for name, line in hits.items()}
-    ctx.report("", done / max(1, of), metrics=metrics)
+    left = (of - done) / speed if speed > 0 else None  # at a chosen speed it is known, not guessed
+    ctx.report("", done / max(1, of), metrics=metrics, seconds_left=left)
 
 
 def _pace(began: float, done: int, speed: float, ctx: RunContext) -> None:
