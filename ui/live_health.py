@@ -14,6 +14,7 @@ from .components import download, metric_row, warnings_box
 from .errors import guarded
 from .live_data import event_csv, request_csv, services
 from .live_service import service_bar
+from .live_update import update_box
 from .text import count, md, number, share
 
 SECONDS = 2.0
@@ -40,6 +41,7 @@ def health_tab(dataset_id: str, run: Any) -> None:
         _charts(service, health)
 
     draw()
+    update_box(service, dataset_id, run)
     _files(service)
 
 

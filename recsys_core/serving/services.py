@@ -6,7 +6,7 @@
     services.stop(service.id)
 
 A service lives in services/<bundle id>/: service.json (where it listens and its key; for its owner only), keys.txt (the key's hash),
-log.txt (a JSON line a request), events.jsonl (all feedback), health.jsonl (how it did, sampled by whoever looks).
+log.txt (a JSON line a request), events.jsonl (all feedback), health.jsonl (how it did, sampled by whoever looks), bundle.zip (a copy).
 Light: no model library, no onnxruntime, no HTTP library beside the standard one.
 """
 
@@ -85,7 +85,7 @@ class Services:
             _write_own(folder / "keys.txt", line + "\n")
             _write_own(folder / "key.txt", key + "\n")
             begins = log.stat().st_size if log.exists() else 0
-            child = self._spawn(folder, bundle.file)
+            child = self._spawn(folder, _placed(bundle.file, folder))
             who = identity(child.pid)
             try:
                 port = _await_port(log, begins, child, seconds)
@@ -98,6 +98,11 @@ class Services:
             kept = {name: value for name, value in asdict(service).items() if name != "folder"}
             _write_own(folder / "service.json", json.dumps(kept))
             return service
+
+    def swap(self, service: LocalService, file: Path) -> None:
+        """Put another bundle in the place of the one that is served. The service looks every other second: it takes the file up once it
+        passes its checks, and goes on with the one before it otherwise; its /health says which."""
+        _placed(file, service.folder)
 
     def stop(self, service_id: str) -> None:
         """End it and forget where it was; its log and events stay. One that is gone already is no error."""
@@ -159,6 +164,17 @@ class Services:
         except OSError:
             return []
         return [point for point in map(parsed, lines) if point is not None and isinstance(point.get("at"), (int, float))]
+
+
+def _placed(bundle: Path, folder: Path) -> Path:
+    """A copy of its own, put there in one step: what is kept in the workspace stays what it is when another takes its place."""
+    target, temporary = folder / "bundle.zip", folder / f".tmp-bundle-{uuid.uuid4().hex[:8]}"
+    try:
+        shutil.copyfile(bundle, temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
 
 
 def _name(bundle: BundleEntry) -> str:

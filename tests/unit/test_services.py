@@ -76,6 +76,24 @@ def test_what_is_wrong_is_said(services: Services, bundle: BundleEntry) -> None:
     assert not ServiceClient(1).ready()
 
 
+def test_another_bundle_takes_its_place_while_it_serves(services: Services, bundle: BundleEntry, tmp_path: Path) -> None:
+    service = services.start(bundle)
+    before = service.client.health()["bundle"]["fingerprint"]
+    kept = bundle.file.read_bytes()
+    rows = pd.DataFrame({"user": list("abcabc"), "item": ["i00", "i00", "i02", "i02", "i04", "i04"]})
+    write_bundle(get("model", "popular")().fit(from_frame(rows), RunContext(threads=1)), tmp_path / "newer.zip")
+    services.swap(service, tmp_path / "newer.zip")
+    until = time.monotonic() + 20
+    while service.client.health()["bundle"]["fingerprint"] == before and time.monotonic() < until:
+        service.client.recommend("u00", k=2)
+        time.sleep(0.1)
+    now = service.client.health()
+    assert now["bundle"]["fingerprint"] != before and now["bundle"]["model"] == "Most popular" and not now["problems"]
+    assert bundle.file.read_bytes() == kept, "the bundle of the workspace stays what it is"
+    services.stop(service.id)
+    assert services.start(bundle).client.health()["bundle"]["fingerprint"] == before
+
+
 def test_one_that_died_is_found_dead_and_started_again_with_its_events(services: Services, bundle: BundleEntry) -> None:
     service = services.start(bundle)
     item = service.client.recommend("u01", k=1).data["items"][0]
