@@ -34,10 +34,16 @@ class Taken:
     def sentence(self) -> str:
         """For the person who asked for the update."""
         others = "; ".join(f"{n:,} {reason}" for reason, n in self.left_out.items())
-        came = f"{self.new_users:,} new users and {self.new_items:,} new items" if self.new_items else f"{self.new_users:,} new users"
-        return f"{self.taken:,} of {self.events:,} events were taken in, from {self.changed_users:,} users ({came}). " + (
-            f"Left out: {others}." if others else "None was left out."
+        came = [_counted(self.new_users, "new user"), *([_counted(self.new_items, "new item")] if self.new_items else [])]
+        verb = "was" if self.taken == 1 else "were"
+        return (
+            f"{self.taken:,} of {self.events:,} events {verb} taken in, from {_counted(self.changed_users, 'user')} ({' and '.join(came)}). "
+            + (f"Left out: {others}." if others else "None was left out.")
         )
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) -> tuple[Dataset, Taken]:
