@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from ..errors import BadInput
+from .bundle_command import COLUMN
 from .output import JSON_OPTION, ProgressLine, print_json
 
 
@@ -21,6 +22,9 @@ def update(
     quantize: str | None = typer.Option(None, "--quantize", help="int8: whole numbers, a quarter of the size; not measured here."),
     float16: bool = typer.Option(False, "--float16", help="Numbers of half the length; not measured here."),
     users: bool = typer.Option(True, "--users/--no-users", help="Take the histories of users along (under hashes of their ids)."),
+    items: str | None = typer.Option(None, "--items", help="A table that describes the items, for a run made from files."),
+    column: list[str] = COLUMN,
+    licence: str = typer.Option("", "--licence", help="What whoever gets the file may do with it."),
     threads: int = typer.Option(1, "--threads", help="CPU threads; 0 = all."),
     json: bool = JSON_OPTION,
 ) -> None:
@@ -28,6 +32,7 @@ def update(
     from ..context import RunContext
     from ..serving.updating import events_of, update_run
     from .list_commands import open_run
+    from .read import existing
 
     if quantize not in (None, "int8"):
         raise BadInput(f"Numbers can be quantised to int8; got '{quantize}'.", "Leave it out, or give int8.")
@@ -39,7 +44,8 @@ def update(
     codec = "int8" if quantize else "float16" if float16 else "float32"
     try:
         made = update_run(
-            open_run(run), happened, target, until=until, codec=codec, with_users=users,
+            open_run(run), happened, target, until=until, codec=codec, with_users=users, columns=column or None, licence=licence,
+            items_file=existing(items, "item file") if items else None,
             ctx=RunContext(threads=threads, on_progress=progress),
         )  # fmt: skip
     finally:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..data.ingest.tables import column_hints
+from ..data.ingest import open_source
+from ..data.ingest.tables import column_hints, join_table
 from ..errors import BadInput
 from ..models._base import Recommender
 from ..portable.bundle import Bundle
@@ -54,6 +56,14 @@ def item_columns(model: Recommender, columns: Sequence[str] | None, table: pd.Da
         parts = out[name].str.split(separator)
         out[name] = parts.map(lambda cell: "|".join(p.strip() for p in cell if p.strip()) if isinstance(cell, list) else None)
     return ItemColumns(out, hints["title"] if hints["title"] in chosen else None)
+
+
+def table_of(file: Path, model: Recommender) -> pd.DataFrame:
+    """A file of items, row i = item code i."""
+    table, report, _, _ = join_table(open_source(file), model.fitted.items, "item", None)
+    if not report.rows_joined:
+        raise BadInput(f"No row of '{file.name}' is an item of this run.", "Give the table that describes its items.")
+    return table
 
 
 def said_of_run(run: RunEntry, licence: str) -> dict[str, Any]:

@@ -11,12 +11,10 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ..context import QUIET, RunContext
-from ..data.ingest import open_source
-from ..data.ingest.tables import join_table
-from ..errors import BadInput, Cancelled, WorkbenchError
+from ..errors import Cancelled, WorkbenchError
 from ..models._base import Recommender
 from ..models._portable import Portable
 from ..portable.archive import write_archive
@@ -25,13 +23,10 @@ from ..store.bundles import BundleRequest
 from ..store.entries import RunEntry
 from ..store.files import STAGED, host, plain
 from .bundle import write_bundle
-from .bundle_about import item_columns, probe_histories, probes, said_of_run
+from .bundle_about import item_columns, probe_histories, probes, said_of_run, table_of
 from .bundle_sample import Sample, sample_of
 from .bundle_words import WHOLE
 from .parity import K, Parity, judged, measured
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ def make_bundle(
     out = Path(out)
     ctx.report("Loading the model", 0.0)
     model = run.model()
-    beside = item_columns(model, columns, None if items_file is None else _table(items_file, model))
+    beside = item_columns(model, columns, None if items_file is None else table_of(items_file, model))
     whole = model.portable()
     ctx.report("Lists of the trained model", 0.08)
     sample = sample_of(run, model, min(K, model.fitted.n_items), ctx, as_users=with_users)
@@ -133,14 +128,6 @@ def _variants(whole: Portable, quantize: str | None, prune: float | None, float1
         variants += [_Variant(name, "float32", thin), *(_Variant(f"{codec} and {name}", codec, thin) for codec in codecs)]
     nothing = prune is not None and thin is None
     return variants, [f"{label} has no factors, units or heads to take out, so nothing was pruned."] if nothing else []
-
-
-def _table(file: Path, model: Recommender) -> pd.DataFrame:
-    """A file of items, row i = item code i."""
-    table, report, _, _ = join_table(open_source(file), model.fitted.items, "item", None)
-    if not report.rows_joined:
-        raise BadInput(f"No row of '{file.name}' is an item of this run.", "Give the table that describes its items.")
-    return table
 
 
 def _reference(run: RunEntry, sample: Sample, model: Recommender) -> dict[str, float]:

@@ -17,7 +17,7 @@ from ..portable.bundle import Bundle
 from ..store.entries import RunEntry
 from ..store.files import plain
 from .bundle import write_bundle
-from .bundle_about import item_columns, probe_histories, probes, said_of_run
+from .bundle_about import item_columns, probe_histories, probes, said_of_run, table_of
 from .taking_in import EVENT_COLUMNS, Taken, with_events
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def update_run(
     with_users: bool = True,
     columns: Sequence[str] | None = None,
     licence: str = "",
+    items_file: Path | None = None,
     ctx: RunContext = QUIET,
 ) -> Updated:
     """Write a bundle of `run` that knows the events too; `out` is there as a whole or not at all.
@@ -78,7 +79,7 @@ def update_run(
     newer = model.updated(joined, ctx.part("Taking the events in", 0.3, 0.8))
     seconds = time.perf_counter() - start
     ctx.report("Writing", 0.8)
-    beside = item_columns(newer, columns)
+    beside = item_columns(newer, columns, None if items_file is None else table_of(items_file, newer))
     about = said_of_run(run, licence) | {
         "variant": codec,
         "reference": {name: figure["mean"] for name, figure in run.metrics.items() if name == "hit_rate@10"},

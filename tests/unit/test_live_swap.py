@@ -64,6 +64,7 @@ def test_a_bad_bundle_is_refused_and_the_old_one_goes_on(live: Live, files: dict
     for content, said in tried.items():
         live.path.write_bytes(content)  # over it in place, as a careless copy does
         assert not live.watch() and said in live.problem, live.problem
+        assert live.path.name in live.problem or "lists" in live.problem, "it names the file that was given, not its copy"
         assert not live.watch(), "the same file is not tried again"
         assert live.predictor is before and before.bundle.archive.fingerprint == serving
         assert before.recommend(history=before.bundle.items.ids[:3]).path == "fold-in"

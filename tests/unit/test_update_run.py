@@ -105,6 +105,13 @@ def test_the_command(workspace: Workspace, log: Path, tmp_path: Path, capsys, mo
     assert main(["update", "--run", run, "--events", str(log), "--out", str(out), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["updated"]["taken"] == 7 and Bundle.open(out, fingerprint=said["fingerprint"])
+    described = tmp_path / "items.csv"
+    described.write_text("item,title,colour\nbrand new,The newest,red\n" + "".join(f"{i},Old {i},blue\n" for i in range(9)))
+    more = ["--items", str(described), "--column", "colour"]
+    assert main(["update", "--run", run, "--events", str(log), "--out", str(out), *more]) == 0
+    newer = Bundle.open(out)
+    assert newer.table["colour"][newer.items.code("brand new")] == "red" and "title" not in newer.table
+    capsys.readouterr()
     assert main(["update", "--run", run, "--events", str(tmp_path / "none.log"), "--out", str(out)]) == 2
     assert "There is no event log" in capsys.readouterr().err
 

@@ -163,7 +163,10 @@ class Live:
 
     def _opened(self, fingerprint: str | None) -> Predictor:
         copy = _copied(self.path, self._spool)
-        bundle = Bundle.open(copy, fingerprint=fingerprint)
+        try:
+            bundle = Bundle.open(copy, fingerprint=fingerprint)
+        except WorkbenchError as error:  # of the file that was given, not of its copy
+            raise type(error)(error.message.replace(copy.name, self.path.name), error.hint) from None
         check(bundle)
         return self._make(bundle, self._log())
 
