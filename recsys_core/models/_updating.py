@@ -56,17 +56,23 @@ class Updating:
 
 
 def changed_users(before: Dataset, after: Dataset) -> np.ndarray:
-    """Codes of the users who have more interactions now, new ones included."""
-    now = np.bincount(after.user, minlength=after.n_users)
-    now[: before.n_users] -= np.bincount(before.user, minlength=before.n_users)
-    return np.flatnonzero(now > 0)
+    """Codes of the users whose interactions are others now, or of other values; new ones included."""
+    return _changed(before, after)[0]
 
 
 def changed_items(before: Dataset, after: Dataset) -> np.ndarray:
-    """Codes of the items that have more interactions now, new ones included."""
-    now = np.bincount(after.item, minlength=after.n_items)
-    now[: before.n_items] -= np.bincount(before.item, minlength=before.n_items)
-    return np.flatnonzero(now > 0)
+    """Codes of the items whose interactions are others now, or of other values; new ones included."""
+    return _changed(before, after)[1]
+
+
+def _changed(before: Dataset, after: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    found = []
+    for kind in ("value", "seen"):  # a weight of 0 is seen too
+        now, then = after.matrix(kind), before.matrix(kind).copy()
+        then.resize(now.shape)
+        found.append((now != then).nonzero())
+    users, items = (np.unique(np.concatenate(side)) for side in zip(*found, strict=True))
+    return users, items
 
 
 def grown(rows: np.ndarray, n: int) -> np.ndarray:

@@ -35,10 +35,9 @@ class Taken:
         """For the person who asked for the update."""
         others = "; ".join(f"{n:,} {reason}" for reason, n in self.left_out.items())
         came = [_counted(self.new_users, "new user"), *([_counted(self.new_items, "new item")] if self.new_items else [])]
-        verb = "was" if self.taken == 1 else "were"
-        return (
-            f"{self.taken:,} of {self.events:,} events {verb} taken in, from {_counted(self.changed_users, 'user')} ({' and '.join(came)}). "
-            + (f"Left out: {others}." if others else "None was left out.")
+        verb, users = "was" if self.taken == 1 else "were", _counted(self.changed_users, "user")
+        return f"{self.taken:,} of {self.events:,} events {verb} taken in, from {users} ({' and '.join(came)}). " + (
+            f"Left out: {others}." if others else "None was left out."
         )
 
 
@@ -50,8 +49,9 @@ def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) 
     """`data` and after it the events, on id maps that go on where those of `data` end.
 
     events: columns user, item, event, value, time (UTC seconds, may be missing), oldest first. A plain like or dislike gets the usual
-    value of one (`AnswerScale`); skips are no interactions; where the data has no ratings, neither are dislikes. Of several ratings of
-    one pair the last counts. new_items=False leaves events on items out that `data` does not have.
+    value of one (`AnswerScale`); skips are no interactions; where the data has no ratings, neither are dislikes. The last word on a pair
+    counts, as it does while it is served: a rating takes the place of those before it and a dislike takes back what was chosen, in `data`
+    too. new_items=False leaves events on items out that `data` does not have.
     """
     scale, n = AnswerScale.of(data), len(events)
     kind = events["event"].astype("str").to_numpy()
@@ -64,9 +64,9 @@ def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) 
     reasons[np.isnan(value)] = "ratings without a value, or events of a kind that is not known"
     reasons[kind == "skip"] = "skips, which are no interactions"
     if not scale.has_ratings:
-        reasons[(kind == "dislike") | ((kind == "rating") & ~scale.liked(np.nan_to_num(value)))] = (
-            "dislikes, for which this data has no value"
-        )
+        disliked = (kind == "dislike") | ((kind == "rating") & ~np.isnan(value) & ~scale.liked(np.nan_to_num(value)))
+        reasons[disliked] = "dislikes, for which this data has no value"
+        reasons[(reasons == "") & (np.arange(n) < _last(user, item, disliked))] = "taken back by a dislike later"
     if not new_items:
         reasons[(reasons == "") & ~known_item] = "on items the model was not trained on"
     if scale.has_ratings:
@@ -77,6 +77,8 @@ def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) 
     left_out = {reason: int(count) for reason, count in pd.Series(reasons[~keep]).value_counts().items()}
     users, items = _longer(data.users, user[keep]), _longer(data.items, item[keep])
     codes_user, codes_item = users.encode(user[keep]), items.encode(item[keep])
+    spoken = keep if scale.has_ratings else disliked
+    stays = ~np.isin(_pairs(data.user, data.item), _pairs(data.users.encode(user[spoken]), data.items.encode(item[spoken])))
     times = None
     if data.time is not None:
         last = int(data.time.max(initial=0))
@@ -85,13 +87,13 @@ def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) 
             if "time" in events
             else np.full(keep.sum(), np.nan)
         )
-        times = np.concatenate([data.time, np.where(np.isnan(said), last, np.nan_to_num(said)).astype(np.int64)])
+        times = np.concatenate([data.time[stays], np.where(np.isnan(said), last, np.nan_to_num(said)).astype(np.int64)])
     joined = Dataset(
         users=users,
         items=items,
-        user=np.concatenate([data.user, codes_user]),
-        item=np.concatenate([data.item, codes_item]),
-        value=np.concatenate([data.value, value[keep].astype(np.float32)]),
+        user=np.concatenate([data.user[stays], codes_user]),
+        item=np.concatenate([data.item[stays], codes_item]),
+        value=np.concatenate([data.value[stays], value[keep].astype(np.float32)]),
         time=times,
         feedback=data.feedback,
         threshold=data.threshold,
@@ -101,8 +103,21 @@ def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) 
         meta=data.meta,
         features=data.features,
     )
-    changed = len(np.unique(codes_user))
+    changed = len(np.union1d(codes_user, data.user[~stays]))
     return joined, Taken(n, int(keep.sum()), left_out, len(users) - data.n_users, len(items) - data.n_items, changed)
+
+
+def _pairs(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """int64 (n,): one number a pair of codes; -1 where one of them is not known."""
+    return np.where((users >= 0) & (items >= 0), users.astype(np.int64) << 32 | items.astype(np.int64), -1)
+
+
+def _last(users: pd.Series, items: pd.Series, which: np.ndarray) -> np.ndarray:
+    """int64 (n,): the place of the last of `which` (bool) with the same user and item, -1 where there is none."""
+    pair = pd.DataFrame({"user": users, "item": items}).groupby(["user", "item"], sort=False).ngroup().to_numpy()
+    last = np.full(pair.max(initial=-1) + 1, -1)
+    last[pair[which]] = np.flatnonzero(which)  # of several the last stays
+    return last[pair]
 
 
 def _longer(ids: IdMap, more: pd.Series) -> IdMap:

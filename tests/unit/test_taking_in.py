@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from recsys_core.data.dataset import from_frame
+from recsys_core.models._updating import changed_items, changed_users
 from recsys_core.serving.taking_in import with_events
 
 
@@ -53,3 +54,20 @@ def test_clicks_add_up_and_dislikes_have_no_value() -> None:
 def test_no_events_change_nothing(ratings) -> None:
     joined, taken = with_events(ratings, events())
     assert joined.fingerprint == ratings.fingerprint and taken.taken == 0
+
+
+def test_the_last_word_on_a_pair_counts_against_training_too(ratings) -> None:
+    joined, taken = with_events(ratings, events(("a", "x", "rating", 1, 50), ("b", "z", "rating", 5, 60)))
+    assert joined.matrix("value").toarray().tolist() == [[1, 2, 0], [4, 0, 5]]  # a: x was 5, b: z was 1
+    assert taken.taken == 2 and taken.changed_users == 2 and len(joined) == 4
+    assert changed_users(ratings, joined).tolist() == [0, 1] and changed_items(ratings, joined).tolist() == [0, 2]
+
+
+def test_a_dislike_takes_back_what_was_chosen_before_it_and_not_after() -> None:
+    data = from_frame(pd.DataFrame({"user": ["a", "a", "b"], "item": ["x", "y", "y"]}))
+    given = events(("b", "x", "like", None, 1), ("b", "x", "dislike", None, 2), ("a", "x", "dislike", None, 3), ("a", "y", "like", None, 4))
+    joined, taken = with_events(data, given)
+    assert joined.matrix("binary").toarray().tolist() == [[0, 1], [0, 1]]
+    assert taken.left_out == {"dislikes, for which this data has no value": 2, "taken back by a dislike later": 1}
+    later, _ = with_events(data, events(("a", "x", "dislike", None, 1), ("a", "x", "like", None, 2)))
+    assert later.matrix("binary").toarray().tolist() == [[1, 1], [0, 1]]

@@ -81,7 +81,8 @@ class ItemKnn(ItemToItem):
         scale of the shrinkage and BM25's mean popularity moved a little."""
         data = self.fitted
         users = changed_users(before, data)
-        touched = np.unique(data.matrix("binary")[users].indices)
+        had = before.matrix("binary")[users[users < before.n_users]].indices  # an item may have been taken back
+        touched = np.union1d(data.matrix("binary")[users].indices, had)
         if not len(touched):
             return
         fresh = self._count(data, ctx, touched)
