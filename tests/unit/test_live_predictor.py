@@ -289,6 +289,22 @@ def test_what_an_update_took_in_is_not_counted_twice(setting: Setting) -> None:
     assert Predictor(bundle, other).feedback("u", items[5]).stored and Predictor(bundle, other).version("u") == 1
 
 
+def test_what_no_update_can_hold_is_still_known_after_it(setting: Setting) -> None:
+    from recsys_core.serving.live.event_log import read_events
+
+    first = setting.predictor()
+    skipped = first.recommend("u").items[0]
+    first.feedback("u", skipped, "skip")
+    first.feedback("v", "brought later", "like")
+    disliked = first.recommend("w").items[0]
+    first.feedback("w", disliked, "dislike")
+    bundle = opened(setting.folder / "bundle-False.zip")
+    bundle.manifest["updated"] = {"until": read_events(first.log.path)[2]}
+    updated = Predictor(bundle, EventLog(first.log.path))
+    assert skipped not in updated.recommend("u").items and disliked not in updated.recommend("w").items
+    assert updated.bundle.items.code("brought later") == bundle.n_items and updated.version("v") == 1
+
+
 def test_of_a_fusion_it_is_told_which_model_brought_an_item(tmp_path: Path) -> None:
     from recsys_core import registry
     from recsys_core.context import RunContext

@@ -14,6 +14,7 @@ from .newcomers import Content
 from .records import Filters
 
 MOST_NEW = 100_000  # items that came later; ids that are made up must not fill the memory
+MOST_TEXT = 2**26  # characters of their columns
 
 
 class Catalogue:
@@ -23,6 +24,7 @@ class Catalogue:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._features: dict[int, Mapping[str, Any]] = {}  # of later items, by code
+        self._text = 0  # characters in them
         self._content: Content | None = None
         self._filters: ItemFilters | None = None
         self._making = threading.RLock()
@@ -36,18 +38,16 @@ class Catalogue:
             if len(items) - known >= MOST_NEW:
                 return -1
             code = items.add(item)
-        if features and code >= known and code not in self._features:
+        if features and code >= known and code not in self._features and self._text < MOST_TEXT:
+            features = {name: features[name] for name in self._bundle.table if name in features}  # no other says anything of it
             with self._making:
-                self._features[code] = dict(features)
+                self._text += sum(len(str(cell)) for cell in features.values())
+                self._features[code] = features
                 if self._content is not None:
                     self._content.add(code, features)
                 if self._filters is not None:
                     self._filters.add(code, features)
         return code
-
-    def described(self, code: int) -> bool:
-        """Whether an item that came later brought its columns."""
-        return code in self._features
 
     @property
     def content(self) -> Content | None:

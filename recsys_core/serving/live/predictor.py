@@ -29,7 +29,7 @@ from .event_log import EventLog
 from .near import Near
 from .popularity import Popularity
 from .records import LIKES, Answer, Context, Event, Filters, Path, Reasons, Receipt, check_id, check_k
-from .sessions import Session, Sessions
+from .sessions import Session, Sessions, not_in_update
 
 DRIFT_K, FUTURE_SECONDS = 10, 60.0
 
@@ -221,8 +221,7 @@ class Predictor:
                 whole, changed = whole.and_then(looked) if len(whole) else looked, changed or at < bundle.n_items
         inside = whole.items < bundle.n_items
         if inside.all():
-            somebody = user is not None or history is not None
-            return Asked(whole, [], [], skips, unknown, -1 if changed else code, trained, somebody)
+            return Asked(whole, [], [], skips, unknown, -1 if changed else code, trained, user is not None or history is not None)
         later = whole.take(~inside)
         chosen = later.items[bundle.scale.liked(later.values)].tolist()
         return Asked(whole.take(inside), later.items.tolist(), chosen, skips, unknown, -1 if changed else code, trained)
@@ -247,7 +246,7 @@ class Predictor:
         found = self._sessions.get(user)
         if found is None:
             found = Session()
-            past = [] if self.log is None else [event for offset, event in self.log.of(user) if offset >= self._from]
+            past = [] if self.log is None else [left for offset, event in self.log.of(user) if (left := self._left(offset, event))]
             for event in (*past, *(event for event in self._waiting if event.user == user)):
                 code = self.catalogue.code(event.item, event.features)
                 if code >= 0:
@@ -263,8 +262,11 @@ class Predictor:
         with self._lock:
             while found := self.log.fresh():
                 for offset, event in found:
-                    if offset >= self._from:
-                        self._take(event, offset)
+                    if left := self._left(offset, event):
+                        self._take(left, offset)
+
+    def _left(self, offset: int, event: Event) -> Event | None:
+        return event if offset >= self._from else not_in_update(self.bundle, event)
 
     def _take(self, event: Event, offset: int) -> None:
         """One event into popularity, catalogue and the session if it is at hand. Under the lock."""

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ...portable.bundle import Bundle
 from ...portable.history import History
 from ...portable.scale import Scale
-from .records import LIKES
+from .records import LIKES, Event
 
 MOST_SKIPS, MOST_ENTRIES = 50, 5_000
+
+
+def not_in_update(bundle: Bundle, event: Event) -> Event | None:
+    """What an update that took this event in could not put into its bundle: skips, items it has no place for, and, where there are no
+    ratings, that something disliked stays off the lists."""
+    if event.event == "skip" or not 0 <= bundle.items.code(event.item) < bundle.n_items:
+        return event
+    return replace(event, event="skip") if event.event == "dislike" and not bundle.scale.has_ratings else None
 
 
 @dataclass
