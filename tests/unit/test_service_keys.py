@@ -83,7 +83,8 @@ def _text(path):
 def test_health_without_a_key_is_one_word_and_only_an_admin_reloads(guarded):
     assert guarded.get("/health").json() == {"status": "ok"} and guarded.get("/ready").json() == {"ready": True}
     assert guarded.get("/health", headers={"authorization": "Bearer wrong"}).json() == {"status": "ok"}
-    assert guarded.get("/metrics", headers=bearer(guarded, "north")).status_code == 200
+    assert guarded.get("/metrics", headers=bearer(guarded, "admin")).status_code == 200
+    assert guarded.get("/metrics", headers=bearer(guarded, "north")).status_code == 403  # what others are asked is not theirs to know
     assert guarded.post("/v1/admin/reload", headers=bearer(guarded, "north")).status_code == 403
     assert len(guarded.post("/v1/admin/reload", headers=bearer(guarded, "admin")).json()["variants"]) == 3
 

@@ -156,7 +156,11 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    service: Service = request.scope["state"]["service"]
+    """Of all tenants together: with several of them, for an admin alone."""
+    state = request.scope["state"]
+    service: Service = state["service"]
+    if len(service.settings.tenants) > 1 and not state["key"].is_admin:
+        raise Problem(403, "This key may not be used for this.", "Where there are several tenants, metrics take a key of 'admin'.")
     text = await asyncio.get_running_loop().run_in_executor(None, service.metrics.text)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -35,10 +35,15 @@ def salt_of(log: Path | None) -> bytes:
     path = log.with_name(f"{log.name}.salt")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        own = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+        with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
-    except FileExistsError:
-        pass  # of an earlier start: users keep their hash
+        try:
+            os.link(own, path)  # whole or not at all: another worker that starts now must not read half a secret
+        except FileExistsError:
+            pass  # of an earlier start, or of another worker: users keep their hash
+        finally:
+            own.unlink(missing_ok=True)
     except OSError:
         return secrets.token_bytes(32)  # the folder cannot be written; the event log says so
     found = path.read_text().strip()
