@@ -68,6 +68,22 @@ def test_the_form_queues_a_job_and_what_it_made_is_kept(open_page, text_of, fill
     assert "Its file is gone." in text_of(at.run())
 
 
+def test_a_bundle_with_newer_events_has_no_report(open_page, text_of, filled, tmp_path) -> None:
+    from recsys_core.portable.bundle import Bundle
+    from recsys_core.serving.live.event_log import EventLog
+    from recsys_core.serving.live.predictor import Predictor
+
+    workspace, dataset_id, run_id = filled
+    made = registry.get("job", "bundle")().run({"run": run_id}, workspace, RunContext(threads=1))["bundle"]
+    log = EventLog(tmp_path / "events.log")
+    Predictor(Bundle.open(workspace.bundle(made).file), log).feedback("somebody", "i03", "like")
+    log.close()
+    registry.get("job", "update")().run({"bundle": made, "events": str(log.path)}, workspace, RunContext(threads=1))
+    at = open_page("export", dataset=dataset_id, way="bundle")
+    text = text_of(at)
+    assert "Something went wrong" not in text and "1 of 1 event" in text and "taken in" in text and "fp32" in text
+
+
 def test_lists_as_a_file_are_the_usual_way(open_page, filled) -> None:
     _, dataset_id, _ = filled
     at = open_page("export", dataset=dataset_id)
