@@ -30,6 +30,7 @@ def update(
 ) -> None:
     """Take the events since training into a new bundle: nothing is trained again, and a running service takes the file up by itself."""
     from ..context import RunContext
+    from ..serving.live.event_log import tail_of
     from ..serving.updating import events_of, update_run
     from .list_commands import open_run
     from .read import existing
@@ -44,7 +45,8 @@ def update(
     codec = "int8" if quantize else "float16" if float16 else "float32"
     try:
         made = update_run(
-            open_run(run), happened, target, until=until, codec=codec, with_users=users, columns=column or None, licence=licence,
+            open_run(run), happened, target, until=until, tail=tail_of(events.expanduser(), until), codec=codec,
+            with_users=users, columns=column or None, licence=licence,
             items_file=existing(items, "item file") if items else None,
             ctx=RunContext(threads=threads, on_progress=progress),
         )  # fmt: skip

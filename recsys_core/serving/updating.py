@@ -56,6 +56,7 @@ def update_run(
     out: Path,
     *,
     until: int | None = None,
+    tail: str = "",
     codec: Codec = "float32",
     with_users: bool = True,
     columns: Sequence[str] | None = None,
@@ -65,9 +66,9 @@ def update_run(
 ) -> Updated:
     """Write a bundle of `run` that knows the events too; `out` is there as a whole or not at all.
 
-    events: as `taking_in.with_events` reads them, all since training. until: the place in the event log up to which they go; a server
-    that opens the bundle beside that log does not count them twice. The other options: as of `bundle_run.make_bundle`. The reference
-    by which drift is judged stays that of the run. Raises Unsupported where the model cannot take events in.
+    events: as `taking_in.with_events` reads them, all since training. until: the place in the event log up to which they go, tail:
+    `event_log.tail_of` it; a server that opens the bundle beside that log does not count them twice. The other options: as of
+    `bundle_run.make_bundle`. Raises Unsupported where the model cannot take events in.
     """
     if not len(events):
         raise BadInput("There are no events to take in.", "Give the event log of a service that has answered for a while.")
@@ -83,7 +84,7 @@ def update_run(
     about = said_of_run(run, licence) | {
         "variant": codec,
         "reference": {name: figure["mean"] for name, figure in run.metrics.items() if name == "hit_rate@10"},
-        "updated": taken.as_dict() | {"seconds": seconds, "until": until, "sentence": taken.sentence},
+        "updated": taken.as_dict() | {"seconds": seconds, "until": until, "tail": tail, "sentence": taken.sentence},
     }
     options = {"codec": codec, "with_users": with_users, "item_table": beside.table, "title_column": beside.title}
     portable, out = newer.portable(), Path(out)

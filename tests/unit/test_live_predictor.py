@@ -289,6 +289,24 @@ def test_what_an_update_took_in_is_not_counted_twice(setting: Setting) -> None:
     assert Predictor(bundle, other).feedback("u", items[5]).stored and Predictor(bundle, other).version("u") == 1
 
 
+def test_a_log_that_happens_to_be_as_long_is_not_the_one_an_update_read(setting: Setting) -> None:
+    from recsys_core.serving.live.event_log import read_events, tail_of
+
+    first = setting.predictor()
+    item = first.bundle.items.ids[0]
+    for user in ("u1", "u2"):
+        first.feedback(user, item, time=1000.0)
+    until = read_events(first.log.path)[2]
+    bundle = opened(setting.folder / "bundle-False.zip")
+    bundle.manifest["updated"] = {"until": until, "tail": tail_of(first.log.path, until)}
+    assert Predictor(bundle, EventLog(first.log.path)).version("u1") == 0
+    other = EventLog(setting.folder / "another.log")
+    for user in ("v1", "v2", "v3"):
+        Predictor(bundle, other).feedback(user, item, time=1000.0)
+    assert other.ends_at(until), "a line of it ends at the same place"
+    assert [Predictor(bundle, EventLog(other.path)).version(user) for user in ("v1", "v2", "v3")] == [1, 1, 1]
+
+
 def test_what_no_update_can_hold_is_still_known_after_it(setting: Setting) -> None:
     from recsys_core.serving.live.event_log import read_events
 

@@ -19,17 +19,19 @@ class Update(Handler):
 
     def run(self, payload: dict[str, Any], workspace: Workspace, ctx: RunContext) -> dict[str, Any]:
         from ...store.files import staged_folder
+        from ..live.event_log import tail_of
         from ..updating import events_of, update_run
 
         served = workspace.bundle(payload["bundle"])
         run = workspace.run(served.run_id)
         events, until = events_of(Path(payload["events"]))
         request = served.request
-        target = workspace.bundle_folder(hashlib.sha256(f"{served.id} {payload['events']} {until}".encode()).hexdigest()[:16])
+        tail = tail_of(payload["events"], until)
+        target = workspace.bundle_folder(hashlib.sha256(f"{served.id} {payload['events']} {until} {tail}".encode()).hexdigest()[:16])
         if not (target / "manifest.json").exists():
             with staged_folder(target) as folder:
                 made = update_run(
-                    run, events, folder / "bundle.zip", until=until, codec=_codec(served.manifest),
+                    run, events, folder / "bundle.zip", until=until, tail=tail, codec=_codec(served.manifest),
                     with_users=request.get("with_users", True), columns=request.get("columns"), licence=request.get("licence", ""), ctx=ctx,
                 )  # fmt: skip
                 about = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import threading
@@ -17,7 +18,7 @@ import time
 import zlib
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from .records import Event
 
 SYNC_SECONDS, RETRY_SECONDS, LOOK_SECONDS = 0.2, 1.0, 1.0
 READ_BYTES, MOST_WAITING, MOST_READ_BACK = 2**20, 100_000, 20_000
+TAIL_BYTES = 512
 NO_SYNC = (errno.EBADF, errno.EINVAL, errno.EROFS, errno.ENOTSUP)
 
 
@@ -211,6 +213,11 @@ class EventLog:
                 return []
             return [(offset, line[1]) for offset, line in found if line is not None and line[1] is not None and line[1].user == user]
 
+    def after(self, updated: Mapping[str, Any]) -> int:
+        """Where what an update did not take in begins; 0 where this is not the file it read. updated: what its manifest says."""
+        until, tail = int(updated.get("until") or 0), updated.get("tail")
+        return until if (tail_of(self.path, until) == tail if tail else self.ends_at(until)) else 0
+
     def ends_at(self, offset: int) -> bool:
         """Whether a line ends just there: whether this can be the file in which somebody read up to that place."""
         try:
@@ -252,6 +259,18 @@ def read_events(path: Path | str, start: int = 0) -> tuple[list[Event], int, int
         return events, damaged, end
     finally:
         os.close(file)
+
+
+def tail_of(path: Path | str, until: int) -> str:
+    """A hash of what stands before a place in a file, by which another file is told from it; "" where it cannot be read or is shorter."""
+    start = max(0, until - TAIL_BYTES)
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            found = file.read(until - start)
+    except OSError:
+        return ""
+    return hashlib.sha256(found).hexdigest() if len(found) == until - start else ""
 
 
 def _line(event: Event) -> bytes:

@@ -57,8 +57,8 @@ class Predictor:
         self._lock = RLock()
         self.popularity = Popularity(bundle.counts, half_life_days)
         self.drift = Drift((bundle.manifest.get("reference") or {}).get("hit_rate@10")) if watch_drift else None
-        until = int((bundle.manifest.get("updated") or {}).get("until") or 0)  # what is in the bundle already
-        self._from = until if log is None or log.ends_at(until) else 0  # of a log that was begun anew since, nothing is
+        # What stands before it is in the bundle already; of a log that was begun anew since the update, nothing is.
+        self._from = 0 if log is None else log.after(bundle.manifest.get("updated") or {})
         self._waiting: list[Event] = []  # taken in, but not on disk yet
         self._drift_problem: str | None = None
         self.n_events = 0
