@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from recsys_core.errors import WorkbenchError
+from recsys_core.errors import NotFound, WorkbenchError
 from recsys_core.jobs import JobSpec
 from recsys_core.serving.services import LocalService
 
@@ -111,6 +111,7 @@ def _stop(service_id: str) -> None:
 def start_over(run_id: str) -> None:
     """The same service without the events of before."""
     entry = bundle_of(run_id)
-    if entry is not None:
-        services().start(entry, forget=True)
-        notify("The service has forgotten every event.", "info")
+    if entry is None:
+        raise NotFound("The bundle of this service was deleted.", "Reload the page, and start the service again.")
+    services().start(entry, forget=True)
+    notify("The service has forgotten every event.", "info")

@@ -46,7 +46,9 @@ class Update(Handler):
                     "report": {},
                     "bytes": (folder / "bundle.zip").stat().st_size,
                 }
-                workspace.publish(folder, target, f"{run.name}, with {made.taken.taken:,} newer events", about)
+                workspace.publish(
+                    folder, target, f"{run.name}, with {made.taken.taken:,} newer event{'' if made.taken.taken == 1 else 's'}", about
+                )
         updated = workspace.bundle(target.name).manifest.get("updated", {})
         return {"bundle": target.name, "sentence": updated.get("sentence", "")}
 
