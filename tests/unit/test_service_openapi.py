@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -50,7 +51,10 @@ def test_no_5xx_and_nothing_that_is_not_documented(service, schema, method, path
         asked.pop("cookies", None)
         if "data" in asked and isinstance(asked["data"], (bytes, str)):
             asked["content"] = asked.pop("data")
-        response = service.request(**asked)
+        try:
+            response = service.request(**asked)
+        except httpx.InvalidURL:  # an address so long that the client will not send it
+            return
         statuses.add(response.status_code)
         case.validate_response(response, checks=CHECKS)
 
