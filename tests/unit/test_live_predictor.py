@@ -303,6 +303,10 @@ def test_a_log_that_happens_to_be_as_long_is_not_the_one_an_update_read(setting:
     other = EventLog(setting.folder / "another.log")
     for user in ("v1", "v2", "v3"):
         Predictor(bundle, other).feedback(user, item, time=1000.0)
+    renamed = Predictor(bundle, EventLog(first.log.path))
+    first.log.path.rename(setting.folder / "kept.log")
+    renamed.log._looked = -1e9  # now
+    assert renamed.feedback("u1", item, time=1000.0).stored and renamed.version("u1") == 1, "at the beginning of a file of its own"
     assert other.ends_at(until), "a line of it ends at the same place"
     assert [Predictor(bundle, EventLog(other.path)).version(user) for user in ("v1", "v2", "v3")] == [1, 1, 1]
 

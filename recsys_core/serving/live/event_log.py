@@ -45,7 +45,7 @@ class EventLog:
         self._lock = threading.Lock()
         self._file = -1
         self._read = -1
-        self._read_to = 0
+        self._read_to = self.begins = 0
         self._index: dict[int, array[int]] = {}
         self._dirty, self._closed = threading.Event(), threading.Event()
         self._syncer: threading.Thread | None = None
@@ -152,12 +152,13 @@ class EventLog:
 
     def _look_after_file(self) -> None:
         """Where the file was moved away or deleted, write to a new one: nobody would find what goes on to be written to the old."""
-        if self._file < 0 or time.monotonic() < self._looked + LOOK_SECONDS:
+        held = self._file if self._file >= 0 else self._read
+        if held < 0 or time.monotonic() < self._looked + LOOK_SECONDS:
             return
         self._looked = time.monotonic()
         try:
             now = os.stat(self.path)
-            same = os.path.samestat(now, os.fstat(self._file))
+            same = os.path.samestat(now, os.fstat(held))
         except OSError:
             same = False
         if not same:
@@ -168,7 +169,7 @@ class EventLog:
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))
                 setattr(self, name, -1)
-        self._read_to = 0
+        self._read_to = self.begins = 0
         self._index.clear()
 
     # ---- reading -----------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ class EventLog:
                     self._read = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
                 size = os.fstat(self._read).st_size
                 if size < self._read_to:  # emptied by hand: from the beginning
-                    self._read_to = 0
+                    self._read_to = self.begins = 0
                     self._index.clear()
                 if size <= self._read_to:
                     return []
@@ -213,10 +214,10 @@ class EventLog:
                 return []
             return [(offset, line[1]) for offset, line in found if line is not None and line[1] is not None and line[1].user == user]
 
-    def after(self, updated: Mapping[str, Any]) -> int:
-        """Where what an update did not take in begins; 0 where this is not the file it read. updated: what its manifest says."""
+    def begin_after(self, updated: Mapping[str, Any]) -> None:
+        """Set `begins`: where what an update did not take in begins; 0 where this is not the file it read. updated: of its manifest."""
         until, tail = int(updated.get("until") or 0), updated.get("tail")
-        return until if (tail_of(self.path, until) == tail if tail else self.ends_at(until)) else 0
+        self.begins = until if (tail_of(self.path, until) == tail if tail else self.ends_at(until)) else 0
 
     def ends_at(self, offset: int) -> bool:
         """Whether a line ends just there: whether this can be the file in which somebody read up to that place."""

@@ -51,14 +51,14 @@ class Predictor:
         clock: Callable[[], float] = clocks.time,
     ) -> None:
         self.bundle, self.log, self._clock = bundle, log, clock
-        self.catalogue = Catalogue(bundle)
-        self.near = near
+        self.catalogue, self.near = Catalogue(bundle), near
         self._sessions = Sessions(max_users)
         self._lock = RLock()
         self.popularity = Popularity(bundle.counts, half_life_days)
         self.drift = Drift((bundle.manifest.get("reference") or {}).get("hit_rate@10")) if watch_drift else None
         # What stands before it is in the bundle already; of a log that was begun anew since the update, nothing is.
-        self._from = 0 if log is None else log.after(bundle.manifest.get("updated") or {})
+        if log is not None:
+            log.begin_after(bundle.manifest.get("updated") or {})
         self._waiting: list[Event] = []  # taken in, but not on disk yet
         self._drift_problem: str | None = None
         self.n_events = 0
@@ -266,7 +266,7 @@ class Predictor:
                         self._take(left, offset)
 
     def _left(self, offset: int, event: Event) -> Event | None:
-        return event if offset >= self._from else not_in_update(self.bundle, event)
+        return event if offset >= self.log.begins else not_in_update(self.bundle, event)
 
     def _take(self, event: Event, offset: int) -> None:
         """One event into popularity, catalogue and the session if it is at hand. Under the lock."""
