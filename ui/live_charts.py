@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from .charts import DASHES, MUTED, SYMBOLS, figure, plain, series_color
 from .interval_charts import band
 
+LONGEST_GAP = 15.0  # seconds between two samples that a line joins
 MOST_MARKED = 40  # points of a line that has a mark at each
 LINES = {"online": "Learns online", "frozen": "Frozen", "popular": "Popular just then"}
 
@@ -43,6 +44,7 @@ def gained(points: Sequence[Mapping[str, Any]]) -> go.Figure:
 def speed(samples: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Latencies of the last minute, as they were seen."""
     fig = figure("", "Milliseconds", legend=True, height=260)
+    samples = [one for before, now in zip([None, *samples], samples, strict=False) for one in _apart(before, now)]
     times = [datetime.fromtimestamp(float(one["at"]), UTC) for one in samples]
     for n, (name, label) in enumerate((("p50_ms", "Half are faster (p50)"), ("p95_ms", "p95"), ("p99_ms", "p99"))):
         fig.add_scatter(
@@ -52,6 +54,12 @@ def speed(samples: Sequence[Mapping[str, Any]]) -> go.Figure:
         )  # fmt: skip
     fig.update_yaxes(rangemode="tozero")
     return fig
+
+
+def _apart(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """`now`, after a gap in the line where nobody looked for a while."""
+    gap = before is not None and float(now["at"]) - float(before["at"]) > LONGEST_GAP
+    return [{"at": now["at"]}, now] if gap else [now]
 
 
 def drift(points: Sequence[Sequence[float]], reference: float | None) -> go.Figure:

@@ -131,9 +131,8 @@ def introduce(service: LocalService, user: str, persona: Any, rated: bool) -> No
     if service.client.recommend(user, k=1).data["path"] == "fold-in":
         return
     events = [
-        {"user": user, "item": item, "event": "rating", "value": value} if rated else {"user": user, "item": item, "event": "like"}
+        {"user": user, "item": item} | ({"event": "rating", "value": value} if rated else {"event": "like" if value > 0 else "dislike"})
         for item, value in persona.answers.items()
-        if rated or value > 0
     ]
     for start in range(0, len(events), 50):
         service.client.feedback_many(events[start : start + 50])

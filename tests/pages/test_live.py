@@ -107,3 +107,10 @@ def test_replay_button_result_and_growing_chart(open_page, text_of, filled) -> N
     said = text_of(at)
     assert "learning online" in said.lower() and at.button(key="live-replay").label == "Replay again"
     assert {metric.label for metric in at.metric} == {"Learns online", "Frozen", "Popular just then"}
+
+
+def test_the_chart_of_latencies_has_gaps_where_nobody_looked() -> None:
+    from ui import live_charts
+
+    samples = [{"at": at, "p50_ms": ms, "p95_ms": ms, "p99_ms": ms} for at, ms in ((100, 1.0), (102, 2.0), (400, 3.0), (402, 4.0))]
+    assert list(live_charts.speed(samples).data[0].y) == [1.0, 2.0, None, 3.0, 4.0]
