@@ -370,3 +370,14 @@ def test_a_stranger_gets_what_a_model_with_a_prior_expects_of_anybody(tmp_path: 
     answer = Predictor(bundle).recommend("nobody knows", k=5)
     assert answer.path == "model" and answer.items == tuple(bundle.items.decode(best_of(bundle.scores(History.of([])), 5)[0]))
     assert Predictor(bundle).recommend(k=5).path == "popular"
+
+
+def test_drift_is_known_after_a_restart_and_to_every_process_but_not_of_another_bundle(setting: Setting, tmp_path: Path) -> None:
+    first, second = setting.predictor(), setting.predictor()
+    for user in range(6):
+        first.feedback(user_of(user), first.recommend(user_of(user), k=3).items[0], "like")  # foretold
+    second.feedback("stranger", "never heard of", "like")  # not foretold
+    assert [one.state()["drift"]["n"] for one in (first, second, setting.predictor())] == [7, 7, 7]
+    assert setting.predictor().drift.now.rate == pytest.approx(6 / 7)
+    other = Predictor(opened(tmp_path / "other.zip", key="item_knn"), EventLog(setting.folder / "events.log"), clock=lambda: NOW)
+    assert other.version(user_of(0)) == 1 and other.drift.n == 0, "what another bundle foretold is no news of this one"

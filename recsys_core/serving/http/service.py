@@ -72,9 +72,14 @@ class Service:
     # ---- life --------------------------------------------------------------------------------------
     def load(self) -> None:
         """Open all bundles. Raises WorkbenchError with the reason."""
+        opened: dict[str, Tenant] = {}
         try:
-            self.tenants = {name: Tenant(name, specs, self.settings) for name, specs in self.settings.tenants.items()}
+            for name, specs in self.settings.tenants.items():
+                opened[name] = Tenant(name, specs, self.settings)
+            self.tenants = opened
         except Exception as error:
+            for tenant in opened.values():  # it is tried again: what is open must not pile up
+                tenant.close()
             said = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {str(error)[:200]}"
             self.failed = f"The bundles cannot be opened: {said}"
             raise
@@ -184,7 +189,7 @@ class Service:
         variant = tenant.of(event.user)
         receipt = variant.call(lambda predictor: predictor.feedback(
             event.user, event.item, event.event, value=event.value, time=event.time, features=event.features
-        ))  # fmt: skip
+        ), again=False)  # fmt: skip
         tenant.cache.forget(event.user)
         self.metrics.event(event.event, receipt.stored)
         user = tenant.hasher(event.user)

@@ -43,8 +43,9 @@ class Variant:
     def predictor(self) -> Predictor:
         return self.live.predictor
 
-    def call(self, ask: Callable[[Predictor], Answer]) -> Answer:
-        """ask(predictor). A bundle that was taken up a moment ago and fails: the one before it answers, and nobody is sent away."""
+    def call(self, ask: Callable[[Predictor], Answer], *, again: bool = True) -> Answer:
+        """ask(predictor). A bundle that was taken up a moment ago and fails: the one before it answers, and nobody is sent away. again:
+        False for what must not be done twice."""
         try:
             with self.live.use() as predictor:
                 found = ask(predictor)
@@ -52,7 +53,7 @@ class Variant:
             raise
         except Exception:
             older = self._older
-            if older is None:
+            if older is None or not again:
                 raise
             return ask(older)
         if self._older is not None:

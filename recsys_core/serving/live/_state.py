@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...portable.lists import best_of
+from .near import FROM_ITEMS
 
 if TYPE_CHECKING:
     from .predictor import Predictor
+
+
+def _index(predictor: Predictor) -> str | None:
+    if predictor.near is not None:
+        return predictor.near.sentence
+    n_items = predictor.bundle.n_items
+    large = n_items >= FROM_ITEMS and predictor.bundle.form.item_matrix is not None
+    return f"All {n_items:,} items are looked at for every list; an index is used where faiss is installed." if large else None
 
 
 def state_of(predictor: Predictor) -> dict[str, Any]:
@@ -20,7 +29,7 @@ def state_of(predictor: Predictor) -> dict[str, Any]:
         "events": predictor.n_events,
         "new_items": len(bundle.items) - bundle.n_items,
         "popular": bundle.items.decode(top),
-        "index": None if predictor.near is None else predictor.near.sentence,
+        "index": _index(predictor),
         "log_problem": None if log is None else log.problem,
         "events_waiting": 0 if log is None else log.waiting,
         "damaged_lines": 0 if log is None else log.skipped,

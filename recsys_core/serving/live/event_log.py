@@ -278,6 +278,7 @@ def _line(event: Event) -> bytes:
     said: dict[str, Any] = {"u": event.user, "i": event.item, "e": event.event, "t": event.time}
     said |= {} if event.value is None else {"v": event.value}
     said |= {} if event.features is None else {"f": dict(event.features)}
+    said |= {} if event.hit is None else {"h": int(event.hit), "b": event.by}
     try:
         text = json.dumps(said, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError) as error:
@@ -292,6 +293,7 @@ def _event(line: bytes) -> Event | None:
         if int(line[:8], 16) != zlib.crc32(line[9:]):
             return None
         said = json.loads(line[9:])
-        return Event(said["u"], said["i"], said["e"], said.get("v"), said["t"], said.get("f")).checked()
+        told = (said["u"], said["i"], said["e"], said.get("v"), said["t"], said.get("f"))
+        return Event(*told, None if said.get("h") is None else bool(said["h"]), str(said.get("b", ""))).checked()
     except (ValueError, KeyError, TypeError, BadInput):
         return None

@@ -146,26 +146,24 @@ class Predictor:
         an item that is new. Raises BadInput for an event that is none."""
         now = self._clock()
         said = Event(user, item, event, value, now if time is None else time, features).checked()
-        ahead = time is not None and time > now + FUTURE_SECONDS
-        said = replace(said, time=now if ahead else float(said.time))
-        note = "The time given lies in the future; it was taken for now." if ahead else ""
+        note = " The time given lies in the future; it was taken for now." if said.time > now + FUTURE_SECONDS else ""
+        said = replace(said, time=now if note else float(said.time))
         if features and self.bundle.items.code(item) < self.bundle.n_items:
             self.catalogue.content  # noqa: B018 - made before the lock is taken
         watched = self.drift is not None and (event in LIKES or (event == "rating" and self.bundle.scale.likes(value)))
-        hit = self._foretold(said) if watched else None
+        if watched and (hit := self._foretold(said)) is not None:  # written down: every worker counts it, and a restart does
+            said = replace(said, hit=hit, by=self.bundle.fingerprint[:12])
         with self._lock:
-            if hit is not None:
-                self.drift.add(hit)
             if self.log is None:
                 self._take(said, -1)
-                return Receipt(False, f"Events are kept in memory only: the predictor has no log. {note}".strip())
+                return Receipt(False, f"Events are kept in memory only: the predictor has no log.{note}")
             offset = self.log.append(said)  # under the lock: events of a user are taken in in the order of the log
             if offset < 0:
                 self._take(said, -1)
                 self._waiting.append(said)
-                return Receipt(False, f"{self.log.problem or 'The event waits in memory.'} {note}".strip())
+                return Receipt(False, f"{self.log.problem or 'The event waits in memory.'}{note}")
             self._follow()
-        return Receipt(True, note, offset)
+        return Receipt(True, note.strip(), offset)
 
     def version(self, user: str) -> int:
         """How many events of a user are known: the same number, the same list (but for popularity)."""
@@ -277,6 +275,8 @@ class Predictor:
         if session is None and offset < 0:
             session = self._sessions.put(event.user, self._session(event.user))
         self.n_events += 1
+        if event.hit is not None and self.drift is not None and event.by == self.bundle.fingerprint[:12]:
+            self.drift.add(event.hit)
         code = self.catalogue.code(event.item, event.features)
         if code < 0:
             return

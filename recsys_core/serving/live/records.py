@@ -107,7 +107,8 @@ class Context:
 
 @dataclass(frozen=True)
 class Event:
-    """One line of the log. value: of a rating; time: UTC seconds; features: columns of an item that is new."""
+    """One line of the log. value: of a rating; time: UTC seconds; features: columns of an item that is new. hit: whether the item was on
+    the list its user would have been given a moment before, by the bundle `by` (digits of its fingerprint); None: not looked at."""
 
     user: str
     item: str
@@ -115,6 +116,8 @@ class Event:
     value: float | None = None
     time: float = 0.0
     features: Mapping[str, Any] | None = None
+    hit: bool | None = None
+    by: str = ""
 
     def checked(self) -> Event:
         """Itself; raises BadInput with the rule that is broken."""
