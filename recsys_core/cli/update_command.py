@@ -19,8 +19,8 @@ def update(
     run: str = typer.Option(..., "--run", help="Folder of a run, or its name in the workspace."),
     events: Path = typer.Option(..., "--events", help="The event log a service wrote."),  # noqa: B008
     out: Path = typer.Option(..., "--out", help="The file to write: FILE.zip."),  # noqa: B008
-    quantize: str | None = typer.Option(None, "--quantize", help="int8: whole numbers, a quarter of the size; not measured here."),
-    float16: bool = typer.Option(False, "--float16", help="Numbers of half the length; not measured here."),
+    quantize: str | None = typer.Option(None, "--quantize", help="int8: whole numbers, a quarter of the size; kept only if lists stay."),
+    float16: bool = typer.Option(False, "--float16", help="Numbers of half the length; kept only if lists stay."),
     users: bool = typer.Option(True, "--users/--no-users", help="Take the histories of users along (under hashes of their ids)."),
     items: str | None = typer.Option(None, "--items", help="A table that describes the items, for a run made from files."),
     column: list[str] = COLUMN,
@@ -55,5 +55,5 @@ def update(
     if json:
         print_json({"file": str(target), "fingerprint": made.fingerprint, "updated": made.manifest["updated"]})
         return
-    print(made.taken.sentence)
+    print(made.manifest["updated"]["sentence"])
     print(f"{target}: taken in within {made.seconds:.1f} s. Fingerprint {made.fingerprint}")

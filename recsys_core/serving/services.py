@@ -117,7 +117,8 @@ class Services:
 
     def clean(self, bundles: list[str]) -> list[str]:
         """Stop and remove services whose bundle is none of these (ids); what was removed."""
-        gone = [path.name for path in self.folder.glob("*") if path.is_dir() and path.name not in bundles]
+        folders = [path.name for path in self.folder.glob("*") if path.is_dir() and path.name not in bundles]
+        gone = [name for name in folders if not (self.root / "bundles" / name).exists()]  # one that cannot be read may be mended
         for name in gone:
             self.stop(name)
             shutil.rmtree(self.folder / name, ignore_errors=True)

@@ -62,10 +62,10 @@ def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) 
     known_item = data.items.encode(item) >= 0 if n else np.empty(0, bool)
     reasons = np.full(n, "", dtype=object)
     reasons[np.isnan(value)] = "ratings without a value, or events of a kind that is not known"
-    reasons[kind == "skip"] = "skips, which are no interactions"
+    reasons[kind == "skip"] = "of the kind skip, which is no interaction"
     if not scale.has_ratings:
         disliked = (kind == "dislike") | ((kind == "rating") & ~np.isnan(value) & ~scale.liked(np.nan_to_num(value)))
-        reasons[disliked] = "dislikes, for which this data has no value"
+        reasons[disliked] = "of the kind dislike, for which this data has no value"
         reasons[(reasons == "") & (np.arange(n) < _last(user, item, disliked))] = "taken back by a dislike later"
     if not new_items:
         reasons[(reasons == "") & ~known_item] = "on items the model was not trained on"

@@ -11,18 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from ..context import QUIET, RunContext
 from ..errors import BadInput
 from ..portable.bundle import Bundle
+from ..portable.history import History
 from ..store.entries import RunEntry
 from ..store.files import plain
 from .bundle import write_bundle
 from .bundle_about import item_columns, probe_histories, probes, said_of_run, table_of
+from .bundle_words import LEAST_OVERLAP
+from .parity import overlap
 from .taking_in import EVENT_COLUMNS, Taken, with_events
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..models._base import Recommender
+
+MOST_COMPARED, LIST = 500, 20
 Codec = Literal["float32", "float16", "int8"]
 
 
@@ -68,7 +76,8 @@ def update_run(
 
     events: as `taking_in.with_events` reads them, all since training. until: the place in the event log up to which they go, tail:
     `event_log.tail_of` it; a server that opens the bundle beside that log does not count them twice. The other options: as of
-    `bundle_run.make_bundle`. Raises Unsupported where the model cannot take events in.
+    `bundle_run.make_bundle`. codec: narrower numbers are kept only where lists stay (as of a bundle; NDCG cannot be told, for nothing was
+    held out), else float32 is written and the manifest says so. Raises Unsupported where the model cannot take events in.
     """
     if not len(events):
         raise BadInput("There are no events to take in.", "Give the event log of a service that has answered for a while.")
@@ -86,14 +95,38 @@ def update_run(
         "reference": {name: figure["mean"] for name, figure in run.metrics.items() if name == "hit_rate@10"},
         "updated": taken.as_dict() | {"seconds": seconds, "until": until, "tail": tail, "sentence": taken.sentence},
     }
-    options = {"codec": codec, "with_users": with_users, "item_table": beside.table, "title_column": beside.title}
+    options = {"with_users": with_users, "item_table": beside.table, "title_column": beside.title}
     portable, out = newer.portable(), Path(out)
-    first = out.with_name(f".tmp-update-{out.name}")
+    trial = out.with_name(f".tmp-update-{out.name}")
     try:
-        write_bundle(newer, first, portable=portable, **options)
-        proof = probes(Bundle.open(first), probe_histories(newer, with_users, ctx.rng("probes")))
+        write_bundle(newer, trial, portable=portable, **options)
+        tried = whole = Bundle.open(trial)
+        if codec != "float32":
+            write_bundle(newer, trial, portable=portable, codec=codec, **options)  # renamed over: the one that is open stays as it was
+            tried = Bundle.open(trial)
+            same = _same_lists(newer, whole, tried)
+            about["updated"]["overlap"] = same
+            if same < LEAST_OVERLAP:
+                about["updated"]["sentence"] += f" {codec} would have kept only {same:.1%} of the lists, so the numbers stay whole."
+                tried, about["variant"], codec = whole, "float32", "float32"
+        proof = probes(tried, probe_histories(newer, with_users, ctx.rng("probes")))
     finally:
-        first.unlink(missing_ok=True)
+        trial.unlink(missing_ok=True)
     ctx.check()
+    options["codec"] = codec
     fingerprint = write_bundle(newer, out, portable=portable, about=plain(about | {"probes": proof}), **options)
     return Updated(out, fingerprint, taken, seconds, Bundle.open(out).manifest)
+
+
+def _same_lists(model: Recommender, whole: Bundle, narrow: Bundle) -> float:
+    """Overlap of the top 20 of both bundles over at most 500 users of the model."""
+    active = np.flatnonzero(model.fitted.user_counts)
+    users = np.random.default_rng(0).choice(active, min(MOST_COMPARED, len(active)), replace=False)
+    rows = model.fitted.histories(users)
+    lists = np.full((2, len(users), LIST), -1)
+    for number, (start, stop) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
+        history = History(rows.items[start:stop], rows.values[start:stop], None if rows.times is None else rows.times[start:stop])
+        for side, bundle in enumerate((whole, narrow)):
+            found = bundle.best(history, LIST)[0]
+            lists[side, number, : len(found)] = found
+    return overlap(*lists)

@@ -34,7 +34,7 @@ def test_ratings_get_values_and_every_event_is_accounted_for(ratings) -> None:
     rows = list(zip(joined.users.decode(joined.user), joined.items.decode(joined.item), joined.value, joined.time, strict=True))[4:]
     assert rows == [("a", "z", 1.0, 60), ("c", "x", 3.5, 40), ("c", "new", 4.0, 70)]  # dislike: the middle of 2 and 1 that occurs
     assert (taken.events, taken.taken, taken.new_users, taken.new_items, taken.changed_users) == (6, 3, 1, 1, 2)
-    assert sum(taken.left_out.values()) == 3 and taken.left_out["skips, which are no interactions"] == 1
+    assert sum(taken.left_out.values()) == 3 and taken.left_out["of the kind skip, which is no interaction"] == 1
     assert list(joined.users.ids[:2]) == list(ratings.users.ids)
     assert "3 of 6 events" in taken.sentence
 
@@ -48,7 +48,7 @@ def test_clicks_add_up_and_dislikes_have_no_value() -> None:
     data = from_frame(pd.DataFrame({"user": ["a", "b"], "item": ["x", "y"]}))
     joined, taken = with_events(data, events(("a", "y", "click", None, 1), ("a", "y", "view", None, 2), ("b", "x", "dislike", None, 3)))
     assert np.array_equal(joined.value[2:], [1, 1]) and joined.time is None
-    assert taken.left_out == {"dislikes, for which this data has no value": 1}
+    assert taken.left_out == {"of the kind dislike, for which this data has no value": 1}
 
 
 def test_no_events_change_nothing(ratings) -> None:
@@ -68,6 +68,6 @@ def test_a_dislike_takes_back_what_was_chosen_before_it_and_not_after() -> None:
     given = events(("b", "x", "like", None, 1), ("b", "x", "dislike", None, 2), ("a", "x", "dislike", None, 3), ("a", "y", "like", None, 4))
     joined, taken = with_events(data, given)
     assert joined.matrix("binary").toarray().tolist() == [[0, 1], [0, 1]]
-    assert taken.left_out == {"dislikes, for which this data has no value": 2, "taken back by a dislike later": 1}
+    assert taken.left_out == {"of the kind dislike, for which this data has no value": 2, "taken back by a dislike later": 1}
     later, _ = with_events(data, events(("a", "x", "dislike", None, 1), ("a", "x", "like", None, 2)))
     assert later.matrix("binary").toarray().tolist() == [[1, 1], [0, 1]]

@@ -89,6 +89,16 @@ def test_a_server_does_not_count_them_twice(workspace: Workspace, log: Path, tmp
     assert after.recommend("stranger").path == "fold-in" and after.version("stranger") == 2
 
 
+def test_narrow_numbers_are_kept_only_where_the_lists_stay(workspace: Workspace, log: Path, tmp_path: Path, monkeypatch) -> None:
+    events, until = events_of(log)
+    kept = update_run(workspace.runs()[0], events, tmp_path / "kept.zip", until=until, codec="int8", ctx=QUICK).manifest
+    assert (kept["codec"], kept["variant"]) == ("int8", "int8") and kept["updated"]["overlap"] >= 0.95
+    monkeypatch.setattr("recsys_core.serving.updating._same_lists", lambda *_: 0.9)
+    refused = update_run(workspace.runs()[0], events, tmp_path / "refused.zip", until=until, codec="int8", ctx=QUICK).manifest
+    assert (refused["codec"], refused["variant"]) == ("float32", "float32") and "only 90.0% of the lists" in refused["updated"]["sentence"]
+    check(Bundle.open(tmp_path / "refused.zip"))
+
+
 def test_the_job_makes_a_bundle_beside_the_old_one(workspace: Workspace, log: Path) -> None:
     run = workspace.runs()[0]
     served = registry.get("job", "bundle")().run({"run": run.id}, workspace, QUICK)["bundle"]
