@@ -13,7 +13,7 @@ from ..data.ids import IdMap
 from ..evaluation.questions import AnswerScale
 
 LIKES = ("click", "view", "like", "purchase")
-EVENT_COLUMNS = ("user", "item", "event", "value", "time")
+EVENT_COLUMNS = ("user", "item", "event", "value", "time", "features")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ def _counted(n: int, what: str) -> str:
 def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) -> tuple[Dataset, Taken]:
     """`data` and after it the events, on id maps that go on where those of `data` end.
 
-    events: columns user, item, event, value, time (UTC seconds, may be missing), oldest first. A plain like or dislike gets the usual
+    events: columns user, item, event, value, time (UTC seconds, may be missing) and, where there are any, features (of an item that is
+    new: column -> cell, or None), oldest first. A plain like or dislike gets the usual
     value of one (`AnswerScale`); skips are no interactions; where the data has no ratings, neither are dislikes. The last word on a pair
     counts, as it does while it is served: a rating takes the place of those before it and a dislike takes back what was chosen, in `data`
     too. new_items=False leaves events on items out that `data` does not have.
@@ -98,13 +99,35 @@ def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) 
         feedback=data.feedback,
         threshold=data.threshold,
         user_table=_padded(data.user_table, len(users)),
-        item_table=_padded(data.item_table, len(items)),
+        item_table=described(data.item_table, items, data.n_items, events),
         name=data.name,
         meta=data.meta,
         features=data.features,
     )
     changed = len(np.union1d(codes_user, data.user[~stays]))
     return joined, Taken(n, int(keep.sum()), left_out, len(users) - data.n_users, len(items) - data.n_items, changed)
+
+
+def described(table: pd.DataFrame | None, items: IdMap, known: int, events: pd.DataFrame) -> pd.DataFrame | None:
+    """`table` with a row for every one of `items`: those from code `known` on get the columns that came with the first event that told
+    any, where the table has such a column and no cell yet; text in a column of numbers is left out."""
+    table = _padded(table, len(items))
+    if table is None or "features" not in events or len(items) == known:
+        return table
+    told = events[events["features"].map(bool, na_action="ignore").fillna(False).astype(bool)]
+    codes = items.encode(told["item"].astype("str"))
+    first = ~pd.Series(codes).duplicated().to_numpy() & (codes >= known)
+    cells = pd.DataFrame(list(told["features"][first]), index=codes[first])
+    table = table.reset_index(drop=True)
+    for name in [name for name in table.columns if name in cells]:
+        came, numbers = cells[name].dropna(), pd.api.types.is_numeric_dtype(table[name])
+        came = pd.to_numeric(came, errors="coerce").astype("float64") if numbers else came.map(_text)
+        table[name] = table[name].astype("float64" if numbers else "object").fillna(came)
+    return table
+
+
+def _text(cell: object) -> str:
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def _pairs(users: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from .bundle import write_bundle
 from .bundle_about import item_columns, probe_histories, probes, said_of_run, table_of
 from .bundle_words import LEAST_OVERLAP
 from .parity import overlap
-from .taking_in import EVENT_COLUMNS, Taken, with_events
+from .taking_in import EVENT_COLUMNS, Taken, described, with_events
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def events_of(log: Path) -> tuple[pd.DataFrame, int]:
     if not log.is_file():
         raise BadInput(f"There is no event log '{log}'.", "Give the file that a service wrote its events to.")
     events, _, until = read_events(log)
-    rows = [(one.user, one.item, one.event, one.value, one.time) for one in events]
+    rows = [(one.user, one.item, one.event, one.value, one.time, one.features) for one in events]
     return pd.DataFrame(rows, columns=list(EVENT_COLUMNS)), until
 
 
@@ -89,7 +89,8 @@ def update_run(
     newer = model.updated(joined, ctx.part("Taking the events in", 0.3, 0.8))
     seconds = time.perf_counter() - start
     ctx.report("Writing", 0.8)
-    beside = item_columns(newer, columns, None if items_file is None else table_of(items_file, newer))
+    table = None if items_file is None else described(table_of(items_file, newer), newer.fitted.items, model.fitted.n_items, events)
+    beside = item_columns(newer, columns, table)
     about = said_of_run(run, licence) | {
         "variant": codec,
         "reference": {name: figure["mean"] for name, figure in run.metrics.items() if name == "hit_rate@10"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,3 +73,17 @@ def test_a_dislike_takes_back_what_was_chosen_before_it_and_not_after() -> None:
     assert taken.left_out == {"of the kind dislike, for which this data has no value": 2, "taken back by a dislike later": 1}
     later, _ = with_events(data, events(("a", "x", "dislike", None, 1), ("a", "x", "like", None, 2)))
     assert later.matrix("binary").toarray().tolist() == [[1, 1], [0, 1]]
+
+
+def test_columns_that_came_with_new_items_are_in_the_item_table(ratings) -> None:
+    table = pd.DataFrame({"genre": ["Drama", "War|Drama", None], "year": [1990, 1991, 1992], "kept": pd.Categorical(["a", "b", "a"])})
+    given = events(*[("a", item, "like", None, 50) for item in ("new", "new", "newer", "x", "plain")])
+    given["features"] = [None, {"genre": "War", "year": 2001, "other": 1}, {"year": "long ago", "kept": 7.0}, {"genre": "Other"}, None]
+    given.loc[5] = ["b", "new", "skip", None, 60, {"genre": "Second word"}]
+    joined, _ = with_events(replace(ratings, item_table=table), given)
+    found = joined.item_table.set_axis(list(joined.items.ids))
+    assert list(found["genre"][["x", "new"]]) == ["Drama", "War"] and found["genre"][["newer", "plain"]].isna().all()
+    assert found["year"].tolist()[:4] == [1990, 1991, 1992, 2001] and found["year"][["newer", "plain"]].isna().all()
+    assert found.loc["newer", "kept"] == "7" and list(found.columns) == ["genre", "year", "kept"]
+    assert list(table.columns) == ["genre", "year", "kept"] and len(table) == 3, "what was given stays as it was"
+    assert with_events(ratings, given)[0].item_table is None

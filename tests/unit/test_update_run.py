@@ -51,7 +51,7 @@ def log(workspace: Workspace, tmp_path: Path) -> Path:
     for item in liked:
         predictor.feedback("stranger", item, "like")
     for user in train.users.ids[:3]:
-        predictor.feedback(user, "brand new", "like")
+        predictor.feedback(user, "brand new", "like", features={"title": "The newest"} if user == train.users.ids[1] else None)
     predictor.feedback("stranger", liked[0], "skip")
     predictor.log.close()
     return path
@@ -72,7 +72,7 @@ def test_events_are_in_the_newer_bundle(workspace: Workspace, log: Path, tmp_pat
     assert (made.taken.events, made.taken.taken, made.taken.new_users, made.taken.new_items) == (8, 7, 1, 1)
     assert old.items.code("brand new") < 0 <= new.items.code("brand new")
     assert len(new.history(new.users.code("stranger"))) == 4 and old.users.code("stranger") < 0
-    assert new.counts[new.items.code("brand new")] == 3
+    assert new.counts[new.items.code("brand new")] == 3 and new.table["title"][new.items.code("brand new")] == "The newest"
     assert made.manifest["updated"]["until"] == until and "7 of 8 events" in made.manifest["updated"]["sentence"]
     assert np.isfinite(new.form.similar(new.items.code("brand new"))).any(), "the new item has neighbours"
 
