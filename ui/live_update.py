@@ -7,16 +7,17 @@ from typing import Any
 import streamlit as st
 
 from recsys_core import registry
+from recsys_core.errors import WorkbenchError
 from recsys_core.jobs import JobSpec
 from recsys_core.serving.services import LocalService
 
 from . import state
-from .errors import action
+from .errors import action, guarded
 from .jobs import job_list, jobs_of, live_jobs
 from .live_data import services
 from .text import md, short
 
-KIND = "update"
+KIND, SECONDS = "update", 2.0
 TAKEN = "_live_taken"  # ids of update jobs whose bundle was handed to the service
 
 
@@ -47,15 +48,42 @@ def _any(service: LocalService) -> bool:
 
 
 def _ended(service: LocalService, job: Any) -> None:
+    """What became of the events, and whether the service goes on with them: it looks every other second and checks what it finds."""
     if job.state != "done":
         st.error(f"**The events could not be taken in.** {md(job.reason)}", icon=":material/error:")
         return
     result = job.result or {}
+    entry = next((entry for entry in state.workspace().bundles() if entry.id == result.get("bundle")), None)
+    if entry is None:
+        st.caption("The bundle with these events was deleted; take the events in again.")
+        return
     taken = st.session_state.setdefault(TAKEN, set())
-    if job.id not in taken and any(entry.id == result.get("bundle") for entry in state.workspace().bundles()):
-        services().swap(service, state.workspace().bundle(result["bundle"]).file)
+    if job.id not in taken:
+        services().swap(service, entry.file)
         taken.add(job.id)
-    st.success(f"{md(result.get('sentence', ''))} The service goes on with them.", icon=":material/check_circle:")
+    told = md(result.get("sentence", ""))
+
+    @st.fragment(run_every=None if _serves(service, entry.fingerprint)[0] else SECONDS, key="live-update-fragment")
+    @guarded
+    def draw() -> None:
+        serves, problem = _serves(service, entry.fingerprint)
+        if serves:
+            st.success(f"{told} The service goes on with them.", icon=":material/check_circle:")
+        elif problem:
+            st.warning(f"{told} But the service goes on without them: {md(problem)}", icon=":material/warning:")
+        else:
+            st.info(f"{told} The service is checking the new bundle …", icon=":material/hourglass_empty:")
+
+    draw()
+
+
+def _serves(service: LocalService, fingerprint: str) -> tuple[bool, str]:
+    """(whether the service answers from this bundle now, why it does not want to)."""
+    try:
+        bundle = service.client.health().get("bundle") or {}
+    except WorkbenchError as error:
+        return False, error.message
+    return bundle.get("fingerprint") == fingerprint, str(bundle.get("problem") or "")
 
 
 @action

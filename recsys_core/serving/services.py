@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Services:
     def start(self, bundle: BundleEntry, *, forget: bool = False, seconds: float = START_SECONDS) -> LocalService:
         """The service of a bundle, ready for questions; the one that runs already, if one does. forget: begin without the events of
         before. Raises ServiceGone with what it said where it does not come up."""
-        with self._lock:
+        with self._alone(bundle.id, seconds):
             there = self.find(bundle.id)
             if there is not None and there.alive and not forget:
                 return there
@@ -106,7 +107,7 @@ class Services:
 
     def stop(self, service_id: str) -> None:
         """End it and forget where it was; its log and events stay. One that is gone already is no error."""
-        with self._lock:
+        with self._alone(service_id, START_SECONDS):
             service = self.find(service_id)
             if service is not None:
                 self._end(service)
@@ -117,12 +118,24 @@ class Services:
 
     def clean(self, bundles: list[str]) -> list[str]:
         """Stop and remove services whose bundle is none of these (ids); what was removed."""
-        folders = [path.name for path in self.folder.glob("*") if path.is_dir() and path.name not in bundles]
+        folders = [path.name for path in self.folder.glob("[!.]*") if path.is_dir() and path.name not in bundles]
         gone = [name for name in folders if not (self.root / "bundles" / name).exists()]  # one that cannot be read may be mended
         for name in gone:
             self.stop(name)
             shutil.rmtree(self.folder / name, ignore_errors=True)
         return gone
+
+    @contextlib.contextmanager
+    def _alone(self, service_id: str, seconds: float) -> Iterator[None]:
+        """One at a time, threads and processes alike: two windows of the app that start a service end up with the same one."""
+        from filelock import FileLock, Timeout
+
+        (self.folder / ".locks").mkdir(parents=True, exist_ok=True)
+        try:
+            with self._lock, FileLock(self.folder / ".locks" / service_id, timeout=2 * seconds):
+                yield
+        except Timeout:
+            raise ServiceGone("This service is being started or stopped from another window.", "Try again in a moment.") from None
 
     def _end(self, service: LocalService) -> None:
         kill(service.process, self._children.pop(int(service.process["pid"]), None), STOP_SECONDS)

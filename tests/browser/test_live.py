@@ -51,6 +51,7 @@ def test_a_click_changes_the_list(app, page, ids) -> None:
     app.open(page, f"/live?dataset={ids[0]}&run={ids[1]}&tab=Health")
     page.get_by_role("button", name="Take the events in").click()
     expect(page.get_by_text("1 of 1 events was taken in")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("The service goes on with them")).to_be_visible(timeout=20_000)
     app.open(page, f"/live?dataset={ids[0]}&run={ids[1]}&as=new&who=anna")
     expect(page.get_by_text("the personal list from training")).to_be_visible(timeout=30_000)  # anna is known to the newer bundle
     page.get_by_role("button", name="Stop").click()

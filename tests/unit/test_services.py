@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,16 @@ def test_a_service_is_started_once_asked_and_found_again(services: Services, bun
     health = services.sample(service)
     assert health["status"] == "ok" and services.history(service)[-1]["requests"] >= 0
     assert any(line.get("path") == "/v1/recommend" for line in service.log_lines()) and service.events.exists()
+
+
+def test_two_windows_that_start_a_service_end_up_with_the_same_one(services: Services, bundle: BundleEntry) -> None:
+    services.stop("b1")
+    windows = [Services(bundle.path.parents[1]) for _ in range(3)]  # as in processes of their own: no lock is shared but that on disk
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda window: window.start(bundle), windows))
+    assert found[0] == found[1] == found[2] and found[0].alive
+    said = [line["event"] for line in found[0].log_lines() if line.get("event") in ("listening", "stopped")]
+    assert said.count("listening") - said.count("stopped") == 1, "no other is left running"
 
 
 def test_what_is_wrong_is_said(services: Services, bundle: BundleEntry) -> None:
