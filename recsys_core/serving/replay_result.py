@@ -47,12 +47,25 @@ def result_of(found: Replayed, k: int, *, window: int = WINDOW, seed: int = 0) -
 
 
 def hits_per_user(found: Replayed, metric: str) -> dict[str, pd.DataFrame]:
-    """line -> one row a user: hits, in units that make the mean over users the share of all events that hit."""
+    """line -> one number a user whose mean over users is the share of all events that hit, and whose spread is that of this share.
+
+    The share is a ratio: hits over events, of users who have few events or many. Counted in plain hits, users with many events would look
+    far from the others though they are hit as often; so a user is told by the hits beyond those the share foretells.
+    Source: the linearised ratio, Cochran, Sampling techniques, 3rd ed. 1977, chapter 6; Deng et al., https://doi.org/10.1145/3219819.3219919.
+    """
     present, place = np.unique(found.users, return_inverse=True)
-    a_user = len(found.at) / len(present)
-    return {
-        name: pd.DataFrame({metric: np.bincount(place, found.hits[name], minlength=len(present)) / a_user}, index=present) for name in LINES
-    }
+    n_events = np.bincount(place, minlength=len(present))
+    frames = {}
+    for name in LINES:
+        hits = np.bincount(place, found.hits[name], minlength=len(present))
+        frames[name] = pd.DataFrame({metric: _linearised(hits, n_events)}, index=present)
+    return frames
+
+
+def _linearised(sums: np.ndarray, n_events: np.ndarray) -> np.ndarray:
+    """float (users,): mean sums.sum() / n_events.sum()."""
+    share = sums.sum() / n_events.sum()
+    return share + (sums - share * n_events) / n_events.mean()
 
 
 def says(difference: Difference | None, people: int) -> str:
@@ -90,14 +103,13 @@ def points(found: Replayed, window: int = WINDOW) -> list[dict[str, float]]:
     chosen = np.unique(np.linspace(LEAST_SHOWN - 1, n - 1, min(POINTS, n - LEAST_SHOWN + 1)).astype(int))
     lines = {name: rolling(found.hits[name], window) for name in LINES}
     gap = found.hits["online"].astype(float) - found.hits["frozen"]
-    n_users = int(found.users.max()) + 1
     out = []
     for at in chosen.tolist():
         users = found.users[: at + 1]
-        per_user = np.bincount(users, gap[: at + 1], n_users)[np.unique(users)]
-        a_user = (at + 1) / len(per_user)
-        middle = float(per_user.mean() / a_user)
-        half = 1.96 * float(per_user.std(ddof=1)) / np.sqrt(len(per_user)) / a_user if len(per_user) > 1 else float("nan")
+        present, place = np.unique(users, return_inverse=True)
+        per_user = _linearised(np.bincount(place, gap[: at + 1], len(present)), np.bincount(place))
+        middle = float(per_user.mean())
+        half = 1.96 * float(per_user.std(ddof=1)) / np.sqrt(len(per_user)) if len(per_user) > 1 else float("nan")
         one = {"events": at + 1, "time": float(found.times[at]), "gap": middle}
         one |= {name: float(line[at]) for name, line in lines.items()}
         out.append(one | ({"low": middle - half, "high": middle + half} if np.isfinite(half) else {}))

@@ -145,6 +145,32 @@ def test_rolling_by_hand_and_points() -> None:
     assert [drawn[0]["events"], drawn[-1]["events"]] == [50, 60] and drawn[-1]["online"] == 0.5 == drawn[-1]["gap"]
 
 
+def test_intervals_are_those_of_a_share_of_events_of_users_who_have_few_or_many() -> None:
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(60), rng.integers(1, 60, 60))
+    chance = rng.beta(4, 8, 60)[users]
+    hits = {
+        "online": rng.random(len(users)) < chance,
+        "frozen": rng.random(len(users)) < chance / 2,
+        "popular": rng.random(len(users)) < 0.1,
+    }
+    order = rng.permutation(len(users))
+    hits = {name: line[order] for name, line in hits.items()}
+    at = np.arange(len(users))
+    result = result_of(Replayed(hits, users[order], [f"u{n}" for n in range(60)], at, at / 1.0, 0, 0, 0, 0, 0.1), 10)
+
+    sums = {name: np.bincount(users[order], line, 60) for name, line in hits.items()}
+    drawn = rng.integers(60, size=(4000, 60))  # users drawn again, the share of their events taken anew: what an interval is of
+    n_events = np.bincount(users)[drawn].sum(axis=1)
+    slow = np.quantile(sums["online"][drawn].sum(axis=1) / n_events, [0.025, 0.975])
+    gap = np.quantile((sums["online"] - sums["frozen"])[drawn].sum(axis=1) / n_events, [0.025, 0.975])
+    found, between, last = result["rates"]["online"], result["difference"], result["points"][-1]
+    assert found["mean"] == pytest.approx(hits["online"].mean())
+    assert [found["low"], found["high"]] == pytest.approx(slow, abs=0.15 * np.ptp(slow))
+    assert [between["low"], between["high"]] == pytest.approx(gap, abs=0.15 * np.ptp(gap))
+    assert [last["low"], last["high"]] == pytest.approx(gap, abs=0.15 * np.ptp(gap)) and last["gap"] == pytest.approx(between["difference"])
+
+
 def test_a_run_of_the_workspace_with_and_without_times(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "ws")
     for times in (True, False):
