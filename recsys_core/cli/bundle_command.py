@@ -7,10 +7,8 @@ from typing import Any
 
 import typer
 
-from ..errors import BadInput
+from .bundle_options import COLUMN, FLOAT16, ITEMS, LICENCE, OUT, QUANTIZE, RUN, THREADS, USERS, target_of
 from .output import JSON_OPTION, ProgressLine, print_json, print_table, say
-
-COLUMN = typer.Option([], "--column", help="A column of the item table to take along; may be repeated. Default: title and categories.")
 
 
 def register(app: typer.Typer) -> None:
@@ -19,16 +17,16 @@ def register(app: typer.Typer) -> None:
 
 
 def bundle(
-    run: str = typer.Option(..., "--run", help="Folder of a run, or its name in the workspace."),
-    out: str = typer.Option(..., "--out", help="The file to write: FILE.zip."),
-    quantize: str | None = typer.Option(None, "--quantize", help="int8: whole numbers, a quarter of the size; kept only if lists stay."),
+    run: str = RUN,
+    out: str = OUT,
+    quantize: str | None = QUANTIZE,
     prune: float | None = typer.Option(None, "--prune", help="Share of factors, units or heads to take out, 0.3 = 30 %."),
-    float16: bool = typer.Option(False, "--float16", help="Numbers of half the length; kept only if lists stay."),
-    users: bool = typer.Option(True, "--users/--no-users", help="Take the histories of users along (under hashes of their ids)."),
-    items: str | None = typer.Option(None, "--items", help="A table that describes the items, for a run made from files."),
+    float16: bool = FLOAT16,
+    users: bool = USERS,
+    items: str | None = ITEMS,
     column: list[str] = COLUMN,
-    licence: str = typer.Option("", "--licence", help="What whoever gets the file may do with it."),
-    threads: int = typer.Option(1, "--threads", help="CPU threads; 0 = all."),
+    licence: str = LICENCE,
+    threads: int = THREADS,
     json: bool = JSON_OPTION,
 ) -> None:
     """Make one file of a trained run that answers with numpy and onnxruntime alone, with a report of what it keeps."""
@@ -39,9 +37,7 @@ def bundle(
     from .read import existing
 
     BundleRequest.make(quantize=quantize, prune=prune)
-    target = Path(out).expanduser()
-    if target.is_dir() or not target.parent.is_dir():
-        raise BadInput(f"--out '{out}' cannot be written.", "Name a file in a folder that exists.")
+    target = target_of(out)
     progress = ProgressLine(quiet=json)
     try:
         made = make_bundle(

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import typer
 
-from ..errors import BadInput
-from .bundle_command import COLUMN
+from .bundle_options import COLUMN, FLOAT16, ITEMS, LICENCE, OUT, QUANTIZE, RUN, THREADS, USERS, target_of
 from .output import JSON_OPTION, ProgressLine, print_json
 
 
@@ -16,30 +15,28 @@ def register(app: typer.Typer) -> None:
 
 
 def update(
-    run: str = typer.Option(..., "--run", help="Folder of a run, or its name in the workspace."),
+    run: str = RUN,
     events: Path = typer.Option(..., "--events", help="The event log a service wrote."),  # noqa: B008
-    out: Path = typer.Option(..., "--out", help="The file to write: FILE.zip."),  # noqa: B008
-    quantize: str | None = typer.Option(None, "--quantize", help="int8: whole numbers, a quarter of the size; kept only if lists stay."),
-    float16: bool = typer.Option(False, "--float16", help="Numbers of half the length; kept only if lists stay."),
-    users: bool = typer.Option(True, "--users/--no-users", help="Take the histories of users along (under hashes of their ids)."),
-    items: str | None = typer.Option(None, "--items", help="A table that describes the items, for a run made from files."),
+    out: str = OUT,
+    quantize: str | None = QUANTIZE,
+    float16: bool = FLOAT16,
+    users: bool = USERS,
+    items: str | None = ITEMS,
     column: list[str] = COLUMN,
-    licence: str = typer.Option("", "--licence", help="What whoever gets the file may do with it."),
-    threads: int = typer.Option(1, "--threads", help="CPU threads; 0 = all."),
+    licence: str = LICENCE,
+    threads: int = THREADS,
     json: bool = JSON_OPTION,
 ) -> None:
     """Take the events since training into a new bundle: nothing is trained again, and a running service takes the file up by itself."""
     from ..context import RunContext
     from ..serving.live.event_log import tail_of
     from ..serving.updating import events_of, update_run
+    from ..store.bundles import BundleRequest
     from .list_commands import open_run
     from .read import existing
 
-    if quantize not in (None, "int8"):
-        raise BadInput(f"Numbers can be quantised to int8; got '{quantize}'.", "Leave it out, or give int8.")
-    target = out.expanduser()
-    if target.is_dir() or not target.parent.is_dir():
-        raise BadInput(f"--out '{out}' cannot be written.", "Name a file in a folder that exists.")
+    BundleRequest.make(quantize=quantize)
+    target = target_of(out)
     happened, until = events_of(events.expanduser())
     progress = ProgressLine(quiet=json)
     codec = "int8" if quantize else "float16" if float16 else "float32"

@@ -21,7 +21,7 @@ from ..store.entries import RunEntry
 from ..store.files import plain
 from .bundle import write_bundle
 from .bundle_about import item_columns, probe_histories, probes, said_of_run, table_of
-from .bundle_words import LEAST_OVERLAP
+from .bundle_words import LEAST_OVERLAP, MOST_LOSS
 from .parity import overlap
 from .taking_in import EVENT_COLUMNS, Taken, described, with_events
 
@@ -76,8 +76,8 @@ def update_run(
 
     events: as `taking_in.with_events` reads them, all since training. until: the place in the event log up to which they go, tail:
     `event_log.tail_of` it; a server that opens the bundle beside that log does not count them twice. The other options: as of
-    `bundle_run.make_bundle`. codec: narrower numbers are kept only where lists stay (as of a bundle; NDCG cannot be told, for nothing was
-    held out), else float32 is written and the manifest says so. Raises Unsupported where the model cannot take events in.
+    `bundle_run.make_bundle`. codec: narrower numbers are kept only where lists and NDCG stay (the rule of a bundle, see `_kept`), else
+    float32 is written and the manifest says so. Raises Unsupported where the model cannot take events in.
     """
     if not len(events):
         raise BadInput("There are no events to take in.", "Give the event log of a service that has answered for a while.")
@@ -105,10 +105,11 @@ def update_run(
         if codec != "float32":
             write_bundle(newer, trial, portable=portable, codec=codec, **options)  # renamed over: the one that is open stays as it was
             tried = Bundle.open(trial)
-            same = _same_lists(newer, whole, tried)
-            about["updated"]["overlap"] = same
-            if same < LEAST_OVERLAP:
-                about["updated"]["sentence"] += f" {codec} would have kept only {same:.1%} of the lists, so the numbers stay whole."
+            same, lost = _kept(newer, whole, tried)
+            about["updated"] |= {"overlap": same, "ndcg_loss": lost}
+            if same < LEAST_OVERLAP or lost > MOST_LOSS:
+                figures = f"{same:.1%} of the lists and {1 - max(0.0, lost):.1%} of NDCG"
+                about["updated"]["sentence"] += f" {codec} would have kept only {figures}, so the numbers stay whole."
                 tried, about["variant"], codec = whole, "float32", "float32"
         proof = probes(tried, probe_histories(newer, with_users, ctx.rng("probes")))
     finally:
@@ -119,15 +120,23 @@ def update_run(
     return Updated(out, fingerprint, taken, seconds, Bundle.open(out).manifest)
 
 
-def _same_lists(model: Recommender, whole: Bundle, narrow: Bundle) -> float:
-    """Overlap of the top 20 of both bundles over at most 500 users of the model."""
+def _kept(model: Recommender, whole: Bundle, narrow: Bundle) -> tuple[float, float]:
+    """(overlap of the top 20 of both bundles, share of NDCG@20 that the narrow one loses) over at most 500 users of the model.
+
+    Nothing was held out of an update, so NDCG asks how well each user's newest item is found from those before it. Both bundles have
+    learnt from that item: the figures are too good, for both alike, and only what one loses of the other's is taken from them."""
     active = np.flatnonzero(model.fitted.user_counts)
     users = np.random.default_rng(0).choice(active, min(MOST_COMPARED, len(active)), replace=False)
     rows = model.fitted.histories(users)
     lists = np.full((2, len(users), LIST), -1)
+    gains = np.zeros((2, len(users)))
     for number, (start, stop) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
         history = History(rows.items[start:stop], rows.values[start:stop], None if rows.times is None else rows.times[start:stop])
+        before = history.take(history.items != history.items[-1])
         for side, bundle in enumerate((whole, narrow)):
             found = bundle.best(history, LIST)[0]
             lists[side, number, : len(found)] = found
-    return overlap(*lists)
+            rank = np.flatnonzero(bundle.best(before, LIST)[0] == history.items[-1]) if len(before) else []
+            gains[side, number] = 1 / np.log2(rank[0] + 2) if len(rank) else 0.0
+    of_whole, of_narrow = gains.sum(axis=1)
+    return overlap(*lists), float((of_whole - of_narrow) / of_whole) if of_whole else 0.0

@@ -21,7 +21,7 @@ from recsys_core.portable.bundle import Bundle
 from recsys_core.serving.live.event_log import EventLog
 from recsys_core.serving.live.predictor import Predictor
 from recsys_core.serving.live.swap import check
-from recsys_core.serving.updating import events_of, update_run
+from recsys_core.serving.updating import _kept, events_of, update_run
 from recsys_core.store import Workspace
 from recsys_core.testing.datasets import tastes
 
@@ -93,10 +93,30 @@ def test_narrow_numbers_are_kept_only_where_the_lists_stay(workspace: Workspace,
     events, until = events_of(log)
     kept = update_run(workspace.runs()[0], events, tmp_path / "kept.zip", until=until, codec="int8", ctx=QUICK).manifest
     assert (kept["codec"], kept["variant"]) == ("int8", "int8") and kept["updated"]["overlap"] >= 0.95
-    monkeypatch.setattr("recsys_core.serving.updating._same_lists", lambda *_: 0.9)
+    assert abs(kept["updated"]["ndcg_loss"]) <= 0.01
+    monkeypatch.setattr("recsys_core.serving.updating._kept", lambda *_: (0.9, 0.0))
     refused = update_run(workspace.runs()[0], events, tmp_path / "refused.zip", until=until, codec="int8", ctx=QUICK).manifest
     assert (refused["codec"], refused["variant"]) == ("float32", "float32") and "only 90.0% of the lists" in refused["updated"]["sentence"]
+    monkeypatch.setattr("recsys_core.serving.updating._kept", lambda *_: (1.0, 0.02))
+    worse = update_run(workspace.runs()[0], events, tmp_path / "worse.zip", until=until, codec="int8", ctx=QUICK).manifest
+    assert worse["codec"] == "float32" and "98.0% of NDCG" in worse["updated"]["sentence"]
     check(Bundle.open(tmp_path / "refused.zip"))
+
+
+def test_what_is_lost_of_lists_and_of_ndcg_by_hand(workspace: Workspace, tmp_path: Path) -> None:
+    model, whole = workspace.runs()[0].model(), _bundle(workspace, tmp_path)
+    assert _kept(model, whole, whole) == (1.0, 0.0)
+    asked = []
+
+    class Nothing:
+        def best(self, history, k):
+            asked.append(history)
+            return np.empty(0, int), np.empty(0)
+
+    kept, lost = _kept(model, whole, Nothing())
+    assert (kept, lost) == (0.0, 1.0)
+    full, before = asked[0], asked[1]
+    assert full.items[-1] not in before.items and len(before) < len(full)
 
 
 def test_the_job_makes_a_bundle_beside_the_old_one(workspace: Workspace, log: Path) -> None:
