@@ -193,8 +193,11 @@ def test_a_file_that_is_moved_away_or_emptied(tmp_path: Path, monkeypatch: pytes
     predictor = Predictor(opened(tmp_path / "bundle.zip"), EventLog(path))
     items = predictor.bundle.items.ids
     predictor.feedback("u", items[0], "like")
+    other = EventLog(path)  # of a worker that nobody sends events to
+    assert [event.item for _, event in other.fresh()] == [items[0]] and predictor.version("u") == 1  # in memory now
     path.rename(tmp_path / "kept.log")
     assert predictor.feedback("u", items[1], "like").stored
+    assert [event.item for _, event in other.fresh()] == [items[1]]
     assert [event.item for event in every(path)] == [items[1]] and predictor.version("u") == 2
     os.truncate(path, 0)
     assert predictor.feedback("u", items[2], "like").stored and predictor.version("u") == 3

@@ -177,6 +177,7 @@ class EventLog:
         """(offset, event) of what was written since the last call, by this process and others, in the order of the file; at most `most`,
         ask again until there are none. Cost where there are none: 1 µs."""
         with self._lock:
+            self._look_after_file()
             try:
                 if self._read < 0:
                     self._read = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
