@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from .bundle_options import COLUMN, FLOAT16, ITEMS, LICENCE, OUT, QUANTIZE, RUN, THREADS, USERS, target_of
+from .bundle_options import COLUMN, COMPARE, FLOAT16, ITEMS, LICENCE, OUT, QUANTIZE, RUN, THREADS, USERS, target_of
 from .output import JSON_OPTION, ProgressLine, print_json, print_table, say
 
 
@@ -26,6 +26,7 @@ def bundle(
     items: str | None = ITEMS,
     column: list[str] = COLUMN,
     licence: str = LICENCE,
+    compare: bool = COMPARE,
     threads: int = THREADS,
     json: bool = JSON_OPTION,
 ) -> None:
@@ -49,6 +50,7 @@ def bundle(
             with_users=users,
             columns=column or None,
             licence=licence,
+            compare=compare,
             items_file=existing(items, "item file") if items else None,
             ctx=RunContext(threads=threads, on_progress=progress),
         )

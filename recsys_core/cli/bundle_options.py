@@ -15,6 +15,7 @@ FLOAT16 = typer.Option(False, "--float16", help="Numbers of half the length; kep
 USERS = typer.Option(True, "--users/--no-users", help="Take the histories of users along (under hashes of their ids).")
 ITEMS = typer.Option(None, "--items", help="A table that describes the items, for a run made from files.")
 COLUMN = typer.Option([], "--column", help="A column of the item table to take along; may be repeated. Default: title and categories.")
+COMPARE = typer.Option(True, "--compare/--no-compare", help="Measure the usual smaller variants too, for the report.")
 LICENCE = typer.Option("", "--licence", help="What whoever gets the file may do with it.")
 THREADS = typer.Option(1, "--threads", help="CPU threads; 0 = all.")
 

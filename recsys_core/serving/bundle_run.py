@@ -28,6 +28,8 @@ from .bundle_sample import Sample, sample_of
 from .bundle_words import WHOLE
 from .parity import K, Parity, judged, measured
 
+USUAL_PRUNE = 0.3
+
 
 @dataclass(frozen=True)
 class BundleResult:
@@ -44,6 +46,7 @@ class _Variant:
     name: str
     codec: str
     portable: Portable
+    asked: bool = True
 
 
 def make_bundle(
@@ -56,6 +59,7 @@ def make_bundle(
     with_users: bool = True,
     columns: Sequence[str] | None = None,
     licence: str = "",
+    compare: bool = False,
     items_file: Path | None = None,
     ctx: RunContext = QUIET,
 ) -> BundleResult:
@@ -63,6 +67,7 @@ def make_bundle(
 
     quantize, float16: smaller numbers; prune: the share of factors, units or heads to take out. Each is one more variant, and so are they
     together; the smallest that gives the model's lists is shipped, else the numbers as they were learnt, and the report says so.
+    compare: int8, and 30 % pruned, are measured for the report where they were not asked for; they are never shipped.
     with_users: users' histories go along, under hashes of their ids. columns: of the item table, None = title and categories.
     items_file: the item table, of a run that has none in its workspace. Raises Unsupported where the model has no form to be bundled in.
     """
@@ -75,6 +80,8 @@ def make_bundle(
     ctx.report("Lists of the trained model", 0.08)
     sample = sample_of(run, model, min(K, model.fitted.n_items), ctx, as_users=with_users)
     variants, failed = _variants(whole, quantize, prune, float16, model.label)
+    if compare:
+        variants += _others(whole, variants)
     folder = out.parent / f"{STAGED}{host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     folder.mkdir(parents=True)
     try:
@@ -86,13 +93,14 @@ def make_bundle(
                 part.report("Writing", 0.0)
                 write_bundle(model, path, portable=variant.portable, codec=variant.codec, with_users=with_users,
                              item_table=beside.table, title_column=beside.title)  # fmt: skip
-                found.append((measured(variant.name, path, sample, model, folder, part), path))
+                found.append((replace(measured(variant.name, path, sample, model, folder, part), asked=variant.asked), path))
             except Cancelled:
                 raise
             except WorkbenchError as error:
                 if variant.name == WHOLE:
                     raise
-                failed.append(f"{variant.name} could not be made: {error.message}")
+                if variant.asked:
+                    failed.append(f"{variant.name} could not be made: {error.message}")
         report, shipped = judged([parity for parity, _ in found], failed)
         report = plain({"sample": len(sample), "k": sample.k} | report)
         chosen = next(path for parity, path in found if parity.name == shipped)
@@ -124,10 +132,22 @@ def _variants(whole: Portable, quantize: str | None, prune: float | None, float1
     variants = [_Variant(WHOLE, "float32", whole), *(_Variant(codec, codec, whole) for codec in codecs)]
     thin = pruned(whole, prune) if prune is not None else None
     if thin is not None:
-        name = f"pruned {prune:.0%}".replace("%", " %")
+        name = _pruned_name(prune)
         variants += [_Variant(name, "float32", thin), *(_Variant(f"{codec} and {name}", codec, thin) for codec in codecs)]
     nothing = prune is not None and thin is None
     return variants, [f"{label} has no factors, units or heads to take out, so nothing was pruned."] if nothing else []
+
+
+def _others(whole: Portable, there: Sequence[_Variant]) -> list[_Variant]:
+    """The usual smaller variants that are not there yet."""
+    others = [_Variant("int8", "int8", whole, asked=False)]
+    if not any(one.name.startswith("pruned") for one in there) and (thin := pruned(whole, USUAL_PRUNE)) is not None:
+        others.append(_Variant(_pruned_name(USUAL_PRUNE), "float32", thin, asked=False))
+    return [one for one in others if one.name not in {other.name for other in there}]
+
+
+def _pruned_name(share: float) -> str:
+    return f"pruned {share:.0%}".replace("%", " %")
 
 
 def _reference(run: RunEntry, sample: Sample, model: Recommender) -> dict[str, float]:

@@ -34,7 +34,8 @@ MEASURE_SECONDS = 600
 class Parity:
     """One variant beside the trained model. overlap: mean share of the model's list that is in the variant's. ndcg_loss: share of the
     model's NDCG@20 that is lost (below 0: won). score_error: the largest difference of a score, in standard deviations of that user's
-    scores. p50_ms, p99_ms: of one list on one thread. memory_mb: resident, of a process that opened it and answered 100 lists."""
+    scores. p50_ms, p99_ms: of one list on one thread. memory_mb: resident, of a process that opened it and answered 100 lists. asked: it
+    may be shipped; else it is measured to be compared."""
 
     name: str
     overlap: float
@@ -48,6 +49,7 @@ class Parity:
     memory_mb: float
     kept: bool = False
     why: str = ""
+    asked: bool = True
 
     @property
     def same(self) -> bool:
@@ -130,14 +132,14 @@ def judged(variants: list[Parity], failed: list[str]) -> tuple[dict[str, Any], s
 
     variants: the whole model first. failed: sentences about variants that could not be made."""
     whole, smaller = variants[0], variants[1:]
-    good = [one for one in smaller if one.same and _saves(one, whole)]
+    good = [one for one in smaller if one.asked and one.same and _saves(one, whole)]
     least = min((one.size_bytes for one in good), default=0)
     near = [one for one in good if WORTH_IT * one.size_bytes <= least]
     shipped = max(near, key=lambda one: (one.overlap, -one.size_bytes)) if near else whole
     warnings = list(failed)
     if not whole.same:
         warnings.append(f"The bundle does not give the lists of the trained model: {_said(whole)}. Look at users before you rely on it.")
-    refused = [f"{one.name} ({_figures(one)})" for one in smaller if not one.same]
+    refused = [f"{one.name} ({_figures(one)})" for one in smaller if one.asked and not one.same]
     if refused:
         warnings.append(
             f"Not shipped, because the lists would change too much: {'; '.join(refused)}. At least {LEAST_OVERLAP} of the items and "
@@ -155,6 +157,8 @@ def _saves(one: Parity, whole: Parity) -> bool:
 def _why(one: Parity, shipped: Parity, whole: Parity) -> str:
     if not one.same and one is not whole:
         return f"Too different: {_figures(one)}."
+    if not one.asked:
+        return f"Not asked for. It gives the same lists at {one.size_bytes / max(1, whole.size_bytes):.0%} of the size."
     if one is shipped:
         share = f"It gives the same lists at {one.size_bytes / max(1, whole.size_bytes):.0%} of the size."
         return "The numbers as they were learnt." if one is whole else share

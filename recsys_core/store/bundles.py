@@ -22,7 +22,8 @@ class BundleRequest(BaseModel):
     """What to bundle. JSON-able, so that a job can carry it.
 
     quantize, float16: smaller numbers. prune: share of factors, units or heads to take out. with_users: users' histories go along.
-    columns: of the item table; None = title and categories. licence: a note for whoever gets the file; "" = of the data.
+    columns: of the item table; None = title and categories. licence: a note for whoever gets the file; "" = of the data. compare: the
+    usual smaller variants are measured for the report though nobody asked for them; they are not shipped.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +34,7 @@ class BundleRequest(BaseModel):
     with_users: bool = True
     columns: tuple[str, ...] | None = None
     licence: str = ""
+    compare: bool = False
 
     @classmethod
     def make(cls, **values: Any) -> BundleRequest:

@@ -46,7 +46,15 @@ def test_the_form_queues_a_job_and_what_it_made_is_kept(open_page, text_of, fill
     at.button(key="bundle-make").click().run()
     (job,) = JobQueue(workspace).jobs()
     assert job.kind == "bundle" and "Queued" in text_of(at) and "Bundle of" in text_of(at)
-    asked = {"quantize": "int8", "prune": 0.3, "float16": False, "with_users": False, "columns": ["title", "price"], "licence": ""}
+    asked = {
+        "quantize": "int8",
+        "prune": 0.3,
+        "float16": False,
+        "with_users": False,
+        "columns": ["title", "price"],
+        "licence": "",
+        "compare": True,
+    }
     assert job.spec.payload == {"dataset": dataset_id, "run": run_id} | asked
     JobQueue(workspace).cancel(job.id)
     result = registry.get("job", "bundle")().run(job.spec.payload, workspace, RunContext(threads=1))

@@ -124,6 +124,20 @@ def test_pruning_where_there_is_nothing_to_prune_is_said(workspace: Workspace, t
     assert [one["name"] for one in made.report["variants"]] == ["fp32"] and "nothing was pruned" in made.report["warnings"][0]
 
 
+def test_smaller_variants_are_measured_for_comparison_and_not_shipped(workspace: Workspace, tmp_path: Path, monkeypatch) -> None:
+    n = _run(workspace).model().fitted.n_items
+    thin = Portable("constant", {"scores": np.ones((1, n), np.float32)})  # lists of its own
+    monkeypatch.setattr(bundle_run, "pruned", lambda whole, share: thin if share == 0.3 else None)
+    made = make_bundle(_run(workspace), tmp_path / "compared.zip", compare=True, ctx=QUICK)
+    rows = {one["name"]: one for one in made.report["variants"]}
+    assert list(rows) == ["fp32", "int8", "pruned 30 %"] and made.report["shipped"] == "fp32" and not made.report["warnings"]
+    assert rows["int8"]["size_bytes"] < rows["fp32"]["size_bytes"] and rows["int8"]["overlap"] > 0.9 and not rows["int8"]["kept"]
+    assert rows["int8"]["why"].startswith(("Not asked for. It gives the same lists", "Too different"))
+    assert rows["pruned 30 %"]["why"].startswith("Too different") and Bundle.open(made.path).manifest["codec"] == "float32"
+    asked = make_bundle(_run(workspace), tmp_path / "asked.zip", compare=True, quantize="int8", ctx=QUICK)
+    assert [one["name"] for one in asked.report["variants"]] == ["fp32", "int8", "pruned 30 %"], "what was asked for is measured once"
+
+
 def test_a_variant_that_cannot_be_made_leaves_the_whole_one(workspace: Workspace, tmp_path: Path, monkeypatch) -> None:
     def write(*args, codec: str, **more):
         if codec == "int8":
@@ -220,7 +234,7 @@ def test_the_commands(workspace: Workspace, tmp_path: Path, monkeypatch, capsys)
         assert words in said
     assert main(["bundle-info", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] == fingerprint
-    assert main(["bundle", "--run", str(run.path), "--out", str(tmp_path / "f.zip"), "--json"]) == 0, "a folder does too"
+    assert main(["bundle", "--run", str(run.path), "--out", str(tmp_path / "f.zip"), "--no-compare", "--json"]) == 0, "a folder does too"
     assert json.loads(capsys.readouterr().out)["report"]["shipped"] == "fp32"
     out.write_bytes(out.read_bytes()[:-100])
     for arguments, sentence in (

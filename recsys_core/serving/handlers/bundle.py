@@ -1,4 +1,4 @@
-"""Make a bundle of a run. payload: run (id), and a BundleRequest: quantize, prune, float16, with_users, columns, licence."""
+"""Make a bundle of a run. payload: run (id), and a BundleRequest: quantize, prune, float16, with_users, columns, licence, compare."""
 
 from __future__ import annotations
 
