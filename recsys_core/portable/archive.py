@@ -7,22 +7,26 @@ found by it. Who must fear somebody that also makes a new checksum pins the fing
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import io
 import json
 import math
 import os
+import stat
 import struct
 import uuid
 import zipfile
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import BadInput
+from .graphs import outside
 
 FORMAT = 1
 MANIFEST, CHECKSUM = "manifest.json", "checksum"
@@ -62,10 +66,10 @@ class Archive:
     that is written into does not. A server opens a copy of its own.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], fingerprint: str, places: dict[str, tuple[int, int]]) -> None:
+    def __init__(self, path: Path, file: BinaryIO, manifest: dict[str, Any], fingerprint: str, places: dict[str, tuple[int, int]]) -> None:
         self.path, self.manifest, self.fingerprint = path, manifest, fingerprint
         self._places = places  # member -> (offset, bytes)
-        self._map = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.empty(0, np.uint8)
+        self._map = np.memmap(file, dtype=np.uint8, mode="r")  # of what was checked, whatever stands at its path by now
 
     @classmethod
     def open(cls, path: Path | str, *, fingerprint: str | None = None) -> Archive:
@@ -74,48 +78,59 @@ class Archive:
         Raises BadInput with the reason when the file is no bundle, is damaged, was changed, or is of a newer format.
         """
         path = Path(path)
-        try:
-            places = _places(path)
-        except FileNotFoundError:
-            raise BadInput(f"There is no file '{path}'.", "Give the path of a bundle.") from None
-        except (OSError, zipfile.BadZipFile, ValueError, struct.error, EOFError, NotImplementedError, OverflowError) as error:
-            said = str(error)[:200]
-            raise BadInput(f"'{path.name}' is not a bundle, or it is damaged ({said}).", "Make it again from its run.") from error
+        with contextlib.ExitStack() as held:
+            try:
+                file = held.enter_context(open(path, "rb"))
+                places = _places(file)
+            except FileNotFoundError:
+                raise BadInput(f"There is no file '{path}'.", "Give the path of a bundle.") from None
+            except (OSError, zipfile.BadZipFile, ValueError, struct.error, EOFError, NotImplementedError, OverflowError) as error:
+                said = str(error)[:200]
+                raise BadInput(f"'{path.name}' is not a bundle, or it is damaged ({said}).", "Make it again from its run.") from error
+            return cls._checked(path, file, places, fingerprint)
+
+    @classmethod
+    def _checked(cls, path: Path, file: BinaryIO, places: dict[str, tuple[int, int]], fingerprint: str | None) -> Archive:
         if MANIFEST not in places or CHECKSUM not in places:
             raise BadInput(f"'{path.name}' is a zip file but no bundle: it has no {MANIFEST}.", "Give a file that `bundle` made.")
-        with open(path, "rb") as file:
-            text, said = (_read(file, *places[name]) for name in (MANIFEST, CHECKSUM))
-            found = hashlib.sha256(text).hexdigest()
-            if not hmac.compare_digest(found.encode(), said.strip()):
-                raise BadInput(f"'{path.name}' was changed after it was made: its manifest does not match its checksum.", _AGAIN)
-            if fingerprint is not None and not hmac.compare_digest(found, fingerprint.strip().lower()):
-                raise BadInput(f"'{path.name}' is not the bundle that was asked for: its fingerprint is {found[:12]}….", _AGAIN)
-            try:
-                manifest = json.loads(text)
-                members = {str(name): str(about["sha256"]) for name, about in dict(manifest["members"]).items()}
-                number = int(manifest["format"])
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise BadInput(f"'{path.name}' has a manifest that cannot be read.", _AGAIN) from error
-            if number > FORMAT:
-                raise BadInput(f"'{path.name}' has format {number}; this version reads up to {FORMAT}.", "Update the workbench.")
-            if set(places) != set(members) | {MANIFEST, CHECKSUM}:
-                raise BadInput(f"'{path.name}' does not hold what its manifest names.", _AGAIN)
-            for name, wanted in members.items():
-                if not hmac.compare_digest(_digest(file, *places[name]).encode(), wanted.encode()):
-                    raise BadInput(f"'{path.name}' is damaged or was changed: the checksum of '{name}' is wrong.", _AGAIN)
-        return cls(path, manifest, found, places)
+        text, said = (_read(file, *places[name]) for name in (MANIFEST, CHECKSUM))
+        found = hashlib.sha256(text).hexdigest()
+        if not hmac.compare_digest(found.encode(), said.strip()):
+            raise BadInput(f"'{path.name}' was changed after it was made: its manifest does not match its checksum.", _AGAIN)
+        if fingerprint is not None and not hmac.compare_digest(found.encode(), fingerprint.strip().lower().encode()):
+            raise BadInput(f"'{path.name}' is not the bundle that was asked for: its fingerprint is {found[:12]}….", _AGAIN)
+        try:
+            manifest = json.loads(text)
+            members = {str(name): str(about["sha256"]).encode() for name, about in dict(manifest["members"]).items()}
+            number = int(manifest["format"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise BadInput(f"'{path.name}' has a manifest that cannot be read.", _AGAIN) from error
+        if number > FORMAT:
+            raise BadInput(f"'{path.name}' has format {number}; this version reads up to {FORMAT}.", "Update the workbench.")
+        if set(places) != set(members) | {MANIFEST, CHECKSUM}:
+            raise BadInput(f"'{path.name}' does not hold what its manifest names.", _AGAIN)
+        for name, wanted in members.items():
+            if not hmac.compare_digest(_digest(file, *places[name]).encode(), wanted):
+                raise BadInput(f"'{path.name}' is damaged or was changed: the checksum of '{name}' is wrong.", _AGAIN)
+        opened = cls(path, file, manifest, found, places)
+        for name in members:
+            if name.endswith(".onnx") and (why := outside(memoryview(opened._bytes(name)))) is not None:
+                raise BadInput(f"'{path.name}' is refused: its network '{name[:80]}' {why}.", _AGAIN)
+        return opened
 
     def __contains__(self, name: str) -> bool:
         return name in self._places
 
     def read(self, name: str) -> bytes:
         """A member as bytes."""
-        offset, size = self._place(name)
-        return self._map[offset : offset + size].tobytes()
+        return self._bytes(name).tobytes()
 
     def json(self, name: str) -> Any:
         """A member that is JSON."""
-        return json.loads(self.read(name))
+        try:
+            return json.loads(self.read(name))
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"'{name}' in '{self.path.name}' cannot be read as JSON.", _AGAIN) from error
 
     def array(self, name: str) -> np.ndarray:
         """A member `<name>.npy`, read-only, mapped."""
@@ -138,6 +153,10 @@ class Archive:
     @property
     def size_bytes(self) -> int:
         return len(self._map)
+
+    def _bytes(self, name: str) -> np.ndarray:
+        offset, size = self._place(name)
+        return self._map[offset : offset + size]
 
     def _place(self, name: str) -> tuple[int, int]:
         if name not in self._places:
@@ -163,24 +182,44 @@ def _store(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(info, content)
 
 
-def _places(path: Path) -> dict[str, tuple[int, int]]:
+def _places(file: BinaryIO) -> dict[str, tuple[int, int]]:
     places: dict[str, tuple[int, int]] = {}
-    with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+    with zipfile.ZipFile(file) as archive:
         listed = archive.infolist()
         if len(listed) > MOST_MEMBERS:
             raise ValueError(f"it has {len(listed):,} members")
-        size = path.stat().st_size
+        size = file.seek(0, os.SEEK_END)
         for info in listed:
-            if info.compress_type != zipfile.ZIP_STORED or info.filename in places:
-                raise ValueError(f"'{info.filename[:80]}' is compressed or there twice")
+            name = info.filename
+            if why := _refused(info):
+                raise ValueError(f"'{name[:80]}' {why}")
+            if info.compress_type != zipfile.ZIP_STORED or name in places:
+                raise ValueError(f"'{name[:80]}' is compressed or there twice")
             file.seek(info.header_offset)
             head = file.read(30)
             names, extra = struct.unpack("<HH", head[26:30])
             offset = info.header_offset + 30 + names + extra
             if head[:4] != b"PK\x03\x04" or offset + info.file_size > size or info.compress_size != info.file_size:
-                raise ValueError(f"'{info.filename[:80]}' is cut short")
-            places[info.filename] = (offset, info.file_size)
+                raise ValueError(f"'{name[:80]}' is cut short")
+            places[name] = (offset, info.file_size)
+    # Every byte belongs to one member: ten thousand of them on the same gigabyte would take hours to check.
+    ordered = sorted((offset, offset + length, name) for name, (offset, length) in places.items())
+    for (_, end, _), (start, _, name) in pairwise(ordered):
+        if start < end:
+            raise ValueError(f"'{name[:80]}' lies inside another member")
     return places
+
+
+def _refused(info: zipfile.ZipInfo) -> str | None:
+    """What is wrong with a member's name or kind, whatever it holds. Nothing is ever unpacked: who would unpack it is kept safe, too."""
+    name = info.filename
+    if info.flag_bits & 0x1:
+        return "is encrypted"
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or name.endswith("/"):
+        return "is a link or a folder, not a file"
+    if "\\" in name or ":" in name or not name.isprintable() or any(part in ("", ".", "..") for part in name.split("/")):
+        return "has a name that leads out of the bundle"
+    return None
 
 
 def _read(file, offset: int, size: int) -> bytes:

@@ -50,7 +50,7 @@ class Bundle:
             self.form = load_form(archive, archive.json("model.json"), "model", self.counts)
         except WorkbenchError:
             raise
-        except (KeyError, ValueError, TypeError, IndexError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             said = f"{type(error).__name__}: {str(error)[:120]}"
             raise BadInput(f"'{archive.path.name}' cannot be used ({said}).", "Make the bundle again from its run.") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import Unsupported
+from ..errors import BadInput, Unsupported
 
 MISSING = "This bundle holds a network, which needs onnxruntime."
 
@@ -23,7 +23,11 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_cpu_mem_arena = False  # an arena keeps the largest block it ever needed
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # it has a class of its own for everything that can be wrong with a graph
+            rule = f"A network of this bundle cannot be loaded (onnxruntime says {type(error).__name__})."
+            raise BadInput(rule, "Make the bundle again from its run.") from error
         self.inputs = [node.name for node in self._session.get_inputs()]
 
     def __call__(self, **inputs: np.ndarray) -> list[np.ndarray]:

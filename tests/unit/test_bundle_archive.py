@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import stat
 import struct
 import zipfile
 from pathlib import Path
@@ -121,6 +122,8 @@ def test_no_file_a_folder_and_other_files_are_refused(tmp_path: Path) -> None:
         (lambda m: _signed(m, format=FORMAT + 1), "has format 2; this version reads up to 1"),
         (lambda m: _signed(m, format="one"), "manifest that cannot be read"),
         (lambda m: _signed(m, members=[1]), "manifest that cannot be read"),
+        (lambda m: _signed(m, format=float("inf")), "manifest that cannot be read"),
+        (lambda m: _signed(m, members=dict.fromkeys(MEMBERS, {"sha256": "\ud800"})), "manifest that cannot be read"),
         (lambda m: _signed(m, members=dict.fromkeys(MEMBERS, {})), "manifest that cannot be read"),
         (lambda m: m | {MANIFEST: b"[", CHECKSUM: hashlib.sha256(b"[").hexdigest().encode()}, "manifest that cannot be read"),
         (lambda m: m | {MANIFEST: b"[]", CHECKSUM: hashlib.sha256(b"[]").hexdigest().encode()}, "manifest that cannot be read"),
@@ -155,14 +158,55 @@ def test_compressed_and_repeated_members_are_refused(whole: Path) -> None:
         Archive.open(whole)
 
 
-@pytest.mark.parametrize("name", ["../outside.npy", "/etc/passwd", "C:\\x.npy", "a/../../b.npy"])
+@pytest.mark.parametrize("name", ["../outside.npy", "/etc/passwd", "C:\\x.npy", "a/../../b.npy", "a//b.npy", "./a.npy"])
 def test_names_that_lead_elsewhere_touch_nothing(whole: Path, tmp_path: Path, name: str) -> None:
-    """Members are never unpacked: a name is a key and no path. Unnamed in the manifest they are refused all the same."""
+    """Members are never unpacked: a name is a key and no path. It is refused all the same, also where the manifest names it."""
     before = sorted(tmp_path.rglob("*"))
-    _remade(whole, lambda members: members | {name: b"evil"})
-    with pytest.raises(BadInput, match="does not hold what its manifest names"):
+    _remade(whole, lambda members: _with(members, name, b"evil"))
+    with pytest.raises(BadInput, match="has a name that leads out of the bundle"):
         Archive.open(whole)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def _with(members: dict[str, bytes], name: str, content: bytes) -> dict[str, bytes]:
+    """One member more, which the manifest names as it should."""
+    about = json.loads(members[MANIFEST])["members"] | {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}}
+    return _signed(members | {name: content}, members=about)
+
+
+def _patched(path: Path, name: str, field: int, value: int, size: str) -> None:
+    """Another number in the directory's entry of a member, so many bytes after its beginning."""
+    raw = bytearray(path.read_bytes())
+    struct.pack_into(size, raw, raw.index(name.encode(), raw.index(b"PK\x01\x02")) - 46 + field, value)
+    path.write_bytes(raw)
+
+
+def test_links_folders_and_encrypted_members_are_refused(whole: Path) -> None:
+    good = whole.read_bytes()
+    for field, value, size, said in (
+        (38, (stat.S_IFLNK | 0o777) << 16, "<I", "is a link or a folder"),
+        (38, (stat.S_IFDIR | 0o755) << 16, "<I", "is a link or a folder"),
+        (38, (stat.S_IFIFO | 0o644) << 16, "<I", "is a link or a folder"),
+        (8, 1, "<H", "is encrypted"),
+    ):
+        whole.write_bytes(good)
+        _patched(whole, "items.json", field, value, size)
+        with pytest.raises(BadInput, match=f"'items.json' {said}"):
+            Archive.open(whole)
+    whole.write_bytes(good)
+    _remade(whole, lambda members: _with(members, "folder/", b""))
+    with pytest.raises(BadInput, match="'folder/' is a link or a folder"):
+        Archive.open(whole)
+
+
+def test_members_inside_each_other_are_refused(whole: Path) -> None:
+    """Ten thousand names for one gigabyte: all checksums right, and hours until that is known."""
+    inner = b"PK\x03\x04" + struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 0, 0, 4, 4, 9, 0) + b"inner.npy" + b"evil"
+    _remade(whole, lambda members: _with(_with(members, "inner.npy", b"evil"), "outer.npy", inner))
+    Archive.open(whole)
+    _patched(whole, "inner.npy", 42, whole.read_bytes().index(inner), "<I")
+    with pytest.raises(BadInput, match=r"'inner\.npy' lies inside another member"):
+        Archive.open(whole)
 
 
 def test_sizes_that_lie_are_refused(whole: Path) -> None:
