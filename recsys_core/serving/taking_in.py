@@ -34,11 +34,10 @@ class Taken:
     def sentence(self) -> str:
         """For the person who asked for the update."""
         others = "; ".join(f"{n:,} {reason}" for reason, n in self.left_out.items())
-        came = [_counted(self.new_users, "new user"), *([_counted(self.new_items, "new item")] if self.new_items else [])]
+        came = " and ".join(_counted(n, what) for n, what in ((self.new_users, "new user"), (self.new_items, "new item")) if n)
         verb, users = "was" if self.taken == 1 else "were", _counted(self.changed_users, "user")
-        return f"{self.taken:,} of {self.events:,} events {verb} taken in, from {users} ({' and '.join(came)}). " + (
-            f"Left out: {others}." if others else "None was left out."
-        )
+        said = f"{self.taken:,} of {self.events:,} events {verb} taken in, from {users}{f' ({came})' if came else ''}. "
+        return said + (f"Left out: {others}." if others else "None was left out.")
 
 
 def _counted(n: int, what: str) -> str:

@@ -38,12 +38,13 @@ def test_ratings_get_values_and_every_event_is_accounted_for(ratings) -> None:
     assert (taken.events, taken.taken, taken.new_users, taken.new_items, taken.changed_users) == (6, 3, 1, 1, 2)
     assert sum(taken.left_out.values()) == 3 and taken.left_out["of the kind skip, which is no interaction"] == 1
     assert list(joined.users.ids[:2]) == list(ratings.users.ids)
-    assert "3 of 6 events" in taken.sentence
+    assert "3 of 6 events were taken in, from 2 users (1 new user and 1 new item)." in taken.sentence
 
 
 def test_items_of_no_place_are_left_out_and_said(ratings) -> None:
     joined, taken = with_events(ratings, events(("a", "new", "like", None, 50), ("a", "z", "like", None, 51)), new_items=False)
     assert joined.n_items == 3 and taken.left_out == {"on items the model was not trained on": 1}
+    assert taken.sentence == "1 of 2 events was taken in, from 1 user. Left out: 1 on items the model was not trained on."
 
 
 def test_clicks_add_up_and_dislikes_have_no_value() -> None:
