@@ -157,7 +157,7 @@ def test_request_ids_health_metrics_and_the_page(service):
     assert health["status"] == "ok" and health["problems"] == [] and health["bundle"]["model"] == "EASE"
     assert health["stats"]["requests"] > 0 and health["stats"]["p50_ms"] <= health["stats"]["p99_ms"] and "sentence" in health["drift"]
     text = service.get("/metrics").text
-    assert 'recsys_requests_total{route="/v1/recommend",status="200"}' in text and user(3) not in text
+    assert 'recsys_requests_total{route="/v1/recommend",status="200",tenant=""}' in text and user(3) not in text
     page = service.get("/docs")
     assert page.status_code == 200 and "/v1/feedback" in page.text and "https://" not in page.text and "//cdn" not in page.text
     assert page.headers["content-security-policy"].startswith("default-src 'none'")

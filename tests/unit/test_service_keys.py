@@ -84,9 +84,36 @@ def test_health_without_a_key_is_one_word_and_only_an_admin_reloads(guarded):
     assert guarded.get("/health").json() == {"status": "ok"} and guarded.get("/ready").json() == {"ready": True}
     assert guarded.get("/health", headers={"authorization": "Bearer wrong"}).json() == {"status": "ok"}
     assert guarded.get("/metrics", headers=bearer(guarded, "admin")).status_code == 200
-    assert guarded.get("/metrics", headers=bearer(guarded, "north")).status_code == 403  # what others are asked is not theirs to know
+    assert guarded.get("/metrics").status_code == 401
     assert guarded.post("/v1/admin/reload", headers=bearer(guarded, "north")).status_code == 403
     assert len(guarded.post("/v1/admin/reload", headers=bearer(guarded, "admin")).json()["variants"]) == 3
+
+
+def test_figures_are_those_of_the_tenant_and_an_admin_sees_all(tmp_path):
+    keys, given = ring("", "north", "admin")
+    with client(tmp_path, bundle(), BundleSpec(str(bundle("popular")), tenant="north"), keys=keys) as service:
+        service.keys = given
+        for tenant, number in (("", 3), ("north", 5)):
+            for n in range(number):
+                assert service.post("/v1/recommend", json={"user": user(n)}, headers=bearer(service, tenant)).status_code == 200
+        as_admin = bearer(service, "admin") | {"x-tenant": "north"}
+        assert service.post("/v1/recommend", json={"user": "a"}, headers=as_admin).status_code == 200
+        assert service.post("/v1/recommend", json={"user": "a"}).status_code == 401
+        requests = {t: service.get("/health", headers=bearer(service, t)).json()["stats"]["requests"] for t in given}
+        assert requests == {"": 3, "north": 6, "admin": 9}
+        texts = {tenant: service.get("/metrics", headers=bearer(service, tenant)).text for tenant in given}
+        for tenant, number in (("", 3), ("north", 6)):
+            assert f'requests_total{{route="/v1/recommend",status="200",tenant="{tenant}"}} {number}.0' in texts[tenant]
+            lines = [line for line in texts[tenant].splitlines() if not line.startswith("#")]
+            assert lines and all(f'tenant="{tenant}"' in line for line in lines), "nothing of others, nor of the process"
+        for part in (
+            'tenant="north"',
+            'tenant=""',
+            'status="401",tenant="-"',
+            "recsys_waiting 0.0",
+            'turned_away_total{reason="full"} 0.0',
+        ):
+            assert part in texts["admin"], part
 
 
 def test_who_asks_too_often_waits(guarded):

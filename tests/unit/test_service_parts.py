@@ -12,7 +12,7 @@ from recsys_core.errors import BadInput
 from recsys_core.evaluation.ab import experiment, guess_roles, readout, sample_ratio
 from recsys_core.serving.http.cache import AnswerCache
 from recsys_core.serving.http.keys import Key, KeyRing, hash_key, new_key
-from recsys_core.serving.http.limits import RateLimiter
+from recsys_core.serving.http.limits import RateLimiter, Shares
 from recsys_core.serving.http.logs import Hasher, salt_of
 from recsys_core.serving.http.routing import Assignment, Exposures
 from recsys_core.serving.http.settings import BundleSpec, ServiceSettings, is_loopback
@@ -86,6 +86,38 @@ def test_a_token_bucket_by_hand(tmp_path):
     assert limiter.wait(slow) == 0
     limiter.take(slow, 255)  # a batch: debt, worked off at two a second
     assert limiter.wait(slow) == pytest.approx((1 + 255 - 3) / 2)
+
+
+def test_a_clock_that_is_put_back_holds_nobody_up(tmp_path):
+    now = [10_000.0]
+    limiter = RateLimiter(tmp_path / "rates", 1, 2.0, clock=lambda: now[0])
+    key = Key("a", "")
+    while not limiter.wait(key):
+        pass
+    now[0] -= 3_600
+    assert limiter.wait(key) == pytest.approx(0.5)
+    now[0] += 0.5
+    assert limiter.wait(key) == 0
+
+
+def test_keys_share_the_places_for_items_nobody_knew(tmp_path):
+    one, two, other = Key("a", "1", "x", number=0), Key("b", "2", "x", number=1), Key("c", "3", "y", number=2)
+    root = Key("r", "4", "admin", number=3)
+    workers = [Shares(tmp_path / "new", [one, two, other, root], 10) for _ in range(2)]
+    for n in range(5):
+        workers[n % 2].check(one)
+        workers[n % 2].count(one)
+        workers[0].count(root)
+    with pytest.raises(BadInput, match="has brought 5 items that nobody knew, its share"):
+        workers[1].check(one)
+    workers[1].check(two)
+    workers[1].check(other)
+    workers[1].check(root)  # an admin has no share to keep to
+    workers[0].count(two)
+    workers[0].fit("x", 3)  # of six, a newer bundle knows three
+    workers[1].fit("x", 3)  # another worker takes it up too
+    workers[1].count(one)
+    assert workers[1]._counts.tolist() == [3, 0, 0, 0]
 
 
 def test_users_are_dealt_by_weight_and_stay_where_they_are():

@@ -35,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     add("--max-body-bytes", type=int, default=default.max_body_bytes, help="Default: %(default)s.")
     add("--max-waiting", type=int, default=default.max_waiting, help="Requests that may wait in a worker. Default: %(default)s.")
     add("--max-users", type=int, default=default.max_users, help="Users whose state is kept in memory. Default: %(default)s.")
+    add("--max-new-items", type=int, default=default.max_new_items,
+        help="Items no bundle knows that events may bring; tenants, then their keys, share evenly. Default: %(default)s.")  # fmt: skip
     add("--half-life-days", type=float, default=default.half_life_days, help="How fast popularity is forgotten. Default: %(default)g.")
     add("--cache-users", type=int, default=default.cache_users, help="Users whose last answers are kept; 0: none. Default: %(default)s.")
     add("--cache-seconds", type=float, default=default.cache_seconds, help="For how long. Default: %(default)g.")

@@ -16,13 +16,14 @@ from ... import __version__
 from ...errors import WorkbenchError
 from . import schemas
 from .docs_page import docs_page
+from .encoding import encode
 from .gate import Gate, read_body
 from .keys import KeyRing
 from .limits import MOST_HISTORY
 from .logs import JsonLog
 from .openapi import DOCUMENTED, describe
 from .problems import Problem, from_workbench
-from .service import Service, encode
+from .service import Service
 from .settings import ServiceSettings
 
 CHUNK = 8  # entries of a batch that are computed before somebody else gets a turn
@@ -109,7 +110,12 @@ async def recommend(request: Request) -> Response:
 
 
 async def feedback(request: Request) -> Response:
-    return await _one_or_many(request, Service.feedback, "events", schemas.FeedbackRequest, schemas.FeedbackBatch, b"receipts")
+    key = request.scope["state"]["key"]
+
+    def take(service: Service, *asked: Any) -> bytes:
+        return service.feedback(*asked, key=key)
+
+    return await _one_or_many(request, take, "events", schemas.FeedbackRequest, schemas.FeedbackBatch, b"receipts")
 
 
 async def similar(request: Request) -> Response:
@@ -150,18 +156,16 @@ async def ready(request: Request) -> Response:
     """For load balancers: whether to send requests here."""
     service: Service = request.scope["state"]["service"]
     if not service.ready:
-        why = "It is shutting down." if service.draining else "The bundles are being loaded."
-        raise Problem(503, why if not service.failed else "The bundles cannot be opened.", "", {"Retry-After": "1"})
+        loading = "The bundles cannot be opened." if service.failed else "The bundles are being loaded."
+        why = "It is shutting down." if service.draining else loading if not service.loaded else "A request hangs."
+        raise Problem(503, why, "", {"Retry-After": "1"})
     return _json_response({"ready": True})
 
 
 async def metrics(request: Request) -> Response:
-    """Of all tenants together: with several of them, for an admin alone."""
+    """Of the key's tenant; for an admin, and where there is one tenant alone, of all and of the process."""
     state = request.scope["state"]
-    service: Service = state["service"]
-    if len(service.settings.tenants) > 1 and not state["key"].is_admin:
-        raise Problem(403, "This key may not be used for this.", "Where there are several tenants, metrics take a key of 'admin'.")
-    text = await asyncio.get_running_loop().run_in_executor(None, service.metrics.text)
+    text = await asyncio.get_running_loop().run_in_executor(None, state["service"].figures, state["key"])
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -177,7 +181,7 @@ async def _docs(request: Request) -> Response:
 def _whose(request: Request) -> tuple[Service, Any]:
     state = request.scope["state"]
     service: Service = state["service"]
-    return service, service.tenant(state["key"], state["headers"])
+    return service, service.tenant(state)
 
 
 async def _json(request: Request) -> dict[str, Any]:
@@ -228,7 +232,7 @@ async def _one_or_many(
     until = time.monotonic() + service.work.seconds
     answers: list[bytes] = []
     for at in range(0, len(entries), CHUNK):
-        answers += await service.work.do(service.each, bound, tenant, entries[at : at + CHUNK], until=until)
+        answers += await service.work.do(service.each, bound, tenant, entries[at : at + CHUNK], until, until=until)
     state["log"]["entries"] = len(entries)
     return Response(b'{"%s":[%s]}' % (answered, b",".join(answers)), media_type="application/json")
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json
-
 from ...errors import WorkbenchError
 from .cache import AnswerCache
+from .encoding import encode, plain
 from .keys import Key, KeyRing
-from .limits import RateLimiter
+from .limits import RateLimiter, Shares
 from .logs import Hasher, JsonLog, salt_of
 from .metrics import Metrics
 from .problems import Problem, error_json, from_workbench
@@ -22,6 +21,8 @@ from .settings import BundleSpec, ServiceSettings
 from .stats import Stats
 from .variants import Variant
 from .work import Work
+
+NOBODY = "-"  # stands for the tenant of requests without a valid key, and of an admin's own; no tenant can be called so
 
 
 class Tenant:
@@ -60,7 +61,9 @@ class Service:
         self.runtime.mkdir(parents=True, exist_ok=True)
         self.log = log or JsonLog(quiet=settings.quiet)
         self.limiter = RateLimiter(self.runtime / "rates.bin", len(keys), settings.rate)
-        self.stats = Stats(self.runtime)
+        self.shares = Shares(self.runtime / "new-items.bin", keys.keys, settings.new_items_each)
+        self._part = {name: part for part, name in enumerate(settings.tenants)}  # of the statistics; the last is of who has no tenant
+        self.stats = Stats(self.runtime, len(self._part) + 1)
         self.metrics = Metrics()
         self.work = Work(settings.timeout_ms / 1000, settings.max_waiting)
         self.tenants: dict[str, Tenant] = {}
@@ -94,13 +97,15 @@ class Service:
                 before = variant.problems()
                 drift = variant.predictor.drift
                 if drift is not None and drift.n:
-                    self.metrics.drifted(variant.name, drift.now.rate)
+                    self.metrics.drifted(tenant.name, variant.name, drift.now.rate)
                 if variant.refresh():
                     tenant.cache.clear()
+                    self.shares.fit(tenant.name, max(variant.new_items for variant in tenant.variants))
                     self.log("swapped", **variant.about())
                 elif variant.problems() != before:
                     self.log("problem" if variant.problems() else "well again", **variant.about())
-        self.metrics.degraded.set(1 if self.problems() else 0)
+            self.metrics.degraded(tenant.name, len(self.problems([tenant])))
+        self.metrics.work(self.work)
 
     def reload(self) -> list[dict[str, Any]]:
         """Look at the bundle files now; the other workers do within a moment."""
@@ -126,16 +131,19 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        return self.loaded and not self.draining
+        return self.loaded and not self.draining and self.work.problem is None
 
-    def problems(self) -> list[str]:
+    def problems(self, tenants: Iterable[Tenant] | None = None) -> list[str]:
+        """Of these tenants (default: all), and of what all of them share."""
         if self.failed:
             return [self.failed]
-        return [problem for tenant in self.tenants.values() for problem in tenant.problems()]
+        own = [problem for tenant in (self.tenants.values() if tenants is None else tenants) for problem in tenant.problems()]
+        return own + ([self.work.problem] if self.work.problem else [])
 
     # ---- who ---------------------------------------------------------------------------------------
-    def tenant(self, key: Key, headers: dict[bytes, bytes]) -> Tenant:
-        """Whose bundles this request uses. An admin names a tenant by the header X-Tenant."""
+    def tenant(self, state: dict[str, Any]) -> Tenant:
+        """Whose bundles this request uses, by its key. An admin names a tenant by the header X-Tenant. It is noted down in `state`."""
+        key, headers = state["key"], state["headers"]
         if not self.loaded:
             raise Problem(503, self.failed or "The bundles are being loaded.", "Try again in a moment.", {"Retry-After": "1"})
         name = key.tenant
@@ -144,6 +152,7 @@ class Service:
         found = self.tenants.get(name)
         if found is None:
             raise Problem(403, "This key may not be used for this.", "Ask for your own tenant.")
+        state["tenant"] = name
         return found
 
     # ---- what is answered (in the work thread) -----------------------------------------------------
@@ -154,8 +163,8 @@ class Service:
         user = None if request.user is None else tenant.hasher(request.user)
         if question is not None:
             found = tenant.cache.get(request.user, question)
-            self.stats.looked_up(found is not None, 1)
-            self.metrics.looked_up(found is not None)
+            self.stats.looked_up(found is not None, 1, self._part[tenant.name])
+            self.metrics.looked_up(tenant.name, found is not None)
             if found is not None:
                 self._told(tenant, variant, user, "cached", notes)
                 return found + b',"cached":true}'
@@ -178,20 +187,26 @@ class Service:
         return variant.name, variant.version(request.user), request.k, filters
 
     def _told(self, tenant: Tenant, variant: Variant, user: str | None, path: str, notes: dict[str, Any]) -> None:
-        self.metrics.list_given(variant.name, path)
+        self.metrics.list_given(tenant.name, variant.name, path)
         notes |= {"variant": variant.name, "answer": path}
         if user is not None:
             notes["user"] = user
             if tenant.exposures:
                 tenant.exposures.shown(user, variant.name)
 
-    def feedback(self, tenant: Tenant, event: FeedbackRequest, notes: dict[str, Any]) -> bytes:
+    def feedback(self, tenant: Tenant, event: FeedbackRequest, notes: dict[str, Any], key: Key | None = None) -> bytes:
+        """A receipt as JSON. key: whose share of the places for new items is used."""
         variant = tenant.of(event.user)
+        new = key is not None and not variant.knows(event.item)
+        if new:
+            self.shares.check(key)
         receipt = variant.call(lambda predictor: predictor.feedback(
             event.user, event.item, event.event, value=event.value, time=event.time, features=event.features
         ), again=False)  # fmt: skip
+        if new and variant.knows(event.item):
+            self.shares.count(key)
         tenant.cache.forget(event.user)
-        self.metrics.event(event.event, receipt.stored)
+        self.metrics.event(tenant.name, event.event, receipt.stored)
         user = tenant.hasher(event.user)
         if tenant.exposures:
             tenant.exposures.happened(user, variant.name, event.event, event.value)
@@ -214,10 +229,13 @@ class Service:
         models = [{"model": model, "contribution": share} for model, share in found.models]
         return encode(plain(found) | {"parts": parts, "models": models, "variant": variant.name})
 
-    def each(self, do: Callable[..., bytes], tenant: Tenant, requests: list[Any]) -> list[bytes]:
-        """Answers of some entries of a batch; one that cannot be answered does not spoil the others."""
-        found = []
+    def each(self, do: Callable[..., bytes], tenant: Tenant, requests: list[Any], until: float) -> list[bytes]:
+        """Answers of some entries of a batch; one that cannot be answered does not spoil the others. until: `time.monotonic()` from
+        which on none is begun, since nobody waits for it."""
+        found: list[bytes] = []
         for request in requests:
+            if time.monotonic() >= until:
+                break
             try:
                 found.append(do(tenant, request, {}))
             except WorkbenchError as error:
@@ -230,8 +248,9 @@ class Service:
         """For who has a key: of their tenant; for an admin: of all; without one only the word."""
         if key is None:
             return {"status": "degraded" if self.problems() or not self.loaded else "ok"}
-        tenants = [t for name, t in self.tenants.items() if key.is_admin or name == key.tenant]
-        problems = [self.failed] if self.failed else [p for tenant in tenants for p in tenant.problems()]
+        own = self._sees(key)
+        tenants = [tenant for name, tenant in self.tenants.items() if own is None or name == own]
+        problems = self.problems(tenants)
         if not self.loaded and not self.failed:
             problems.append("The bundles are being loaded.")
         variants = [variant.health() for tenant in tenants for variant in tenant.variants]
@@ -240,34 +259,27 @@ class Service:
             "status": "degraded" if problems else "ok",
             "problems": problems,
             "bundle": first.get("bundle", {}),
-            "stats": self.stats.summary(),
+            "stats": self.stats.summary(None if own is None else [self._part[own]]),
             "drift": first.get("drift", {}),
             "variants": variants,
         }
 
+    def figures(self, key: Key) -> bytes:
+        """For /metrics."""
+        self.metrics.work(self.work)
+        return self.metrics.text(self._sees(key))
+
+    def _sees(self, key: Key) -> str | None:
+        """The tenant whose figures a key is shown; None: everything, for an admin, and where there is one tenant alone."""
+        return None if key.is_admin or len(self._part) == 1 else key.tenant
+
     def count(self, scope: dict[str, Any], status: int, seconds: float) -> None:
         """A request is over."""
+        state = scope["state"]
+        tenant = state.get("tenant", None if state["key"] is None else state["key"].tenant)
+        part = self._part.get(tenant)
         route = scope.get("route")
         path = getattr(route, "path", "other")
-        self.metrics.request(path, status, seconds)
+        self.metrics.request(NOBODY if part is None else tenant, path, status, seconds)
         if path.startswith("/v1/"):
-            self.stats.add(1000 * seconds, status)
-
-
-def plain(answer: Any) -> dict[str, Any]:
-    """The fields of a dataclass; what they hold is JSON already."""
-    return {name: getattr(answer, name) for name in answer.__dataclass_fields__}
-
-
-def encode(value: Any) -> bytes:
-    """JSON; what is no finite number becomes null."""
-    try:
-        return to_json(value, inf_nan_mode="null", fallback=_simple)
-    except (PydanticSerializationError, UnicodeEncodeError):  # an id with half a surrogate pair: only the slow way can write it
-        import json
-
-        return json.dumps(value, default=_simple).encode()
-
-
-def _simple(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) else value.item() if hasattr(value, "item") else str(value)
+            self.stats.add(1000 * seconds, status, len(self._part) if part is None else part)

@@ -48,10 +48,10 @@ class BundleSpec:
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """log: file of events, None: kept in memory only; sync: when it is on the disk
-    for good, at once (always) or within 0.2 s; exposures: file of who was shown which variant, None: not written. rate: requests a
-    second of a key that names none of its own. runtime: folder that the workers of one service share while it runs. Lengths in
-    seconds unless the name says otherwise."""
+    """log: file of events, None: kept in memory only; sync: when it is on the disk for good, at once (always) or within 0.2 s; exposures:
+    file of who was shown which variant, None: not written. rate: requests a second of a key that names none of its own. max_new_items:
+    those no bundle knows and events brought; tenants have equal shares of it, and the keys of a tenant equal shares of that. runtime:
+    folder that the workers of one service share while it runs. Lengths in seconds unless the name says otherwise."""
 
     bundles: tuple[BundleSpec, ...]
     host: str = "127.0.0.1"
@@ -67,6 +67,7 @@ class ServiceSettings:
     max_body_bytes: int = 2**20
     max_waiting: int = 256
     max_users: int = 50_000
+    max_new_items: int = 100_000
     half_life_days: float = 30.0
     cache_users: int = 10_000
     cache_seconds: float = 60.0
@@ -82,8 +83,8 @@ class ServiceSettings:
             raise BadInput(f"A service has from 1 to {MOST_BUNDLES} bundles; got {len(self.bundles)}.", "Give --bundle FILE.zip.")
         ranges = {
             "workers": (1, 64), "port": (0, 65535), "rate": (0.01, 1e6), "timeout_ms": (10, 600_000), "max_body_bytes": (1024, 2**28),
-            "max_waiting": (1, 100_000), "max_users": (1, 10**8), "half_life_days": (1e-3, 1e5), "cache_users": (0, 10**7),
-            "cache_seconds": (0, 1e6), "watch_seconds": (0.05, 3600), "drain_seconds": (0, 600),
+            "max_waiting": (1, 100_000), "max_users": (1, 10**8), "max_new_items": (1, 10**7), "half_life_days": (1e-3, 1e5),
+            "cache_users": (0, 10**7), "cache_seconds": (0, 1e6), "watch_seconds": (0.05, 3600), "drain_seconds": (0, 600),
         }  # fmt: skip
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
@@ -112,6 +113,11 @@ class ServiceSettings:
         for spec in self.bundles:
             found.setdefault(spec.tenant, []).append(spec)
         return found
+
+    @property
+    def new_items_each(self) -> int:
+        """Places for items that no bundle knows, of one tenant."""
+        return max(1, self.max_new_items // max(1, len(self.tenants)))
 
     def file_of(self, path: str | None, tenant: str) -> Path | None:
         """The file of a tenant beside the one that was named: tenants never share one."""

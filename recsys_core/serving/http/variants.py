@@ -32,7 +32,7 @@ class Variant:
         self._spool = Path(settings.runtime) / SPOOL
 
         def make(bundle: Bundle, events: EventLog | None) -> Predictor:
-            about = {"max_users": settings.max_users, "half_life_days": settings.half_life_days}
+            about = {"max_users": settings.max_users, "half_life_days": settings.half_life_days, "max_new_items": settings.new_items_each}
             return Predictor(bundle, events, near=near_of(bundle), **about)
 
         self.live = Live(spec.path, lambda: None if log is None else EventLog(log, sync=settings.sync), spool=self._spool, make=make)
@@ -71,6 +71,16 @@ class Variant:
                 raise NotFound(error.message, error.hint) from None
             raise
 
+    @property
+    def new_items(self) -> int:
+        """Items that events brought."""
+        bundle = self.predictor.bundle
+        return len(bundle.items) - bundle.n_items
+
+    def knows(self, item: str) -> bool:
+        """Whether it is in the bundle, or was brought by an event."""
+        return self.predictor.bundle.items.code(item) >= 0
+
     def version(self, user: str) -> tuple[str, int]:
         """Changes with everything that changes this user's list, whichever worker was told of it."""
         predictor = self.predictor
@@ -95,7 +105,9 @@ class Variant:
 
     def problems(self) -> list[str]:
         log = self.predictor.log
-        found = [self.live.problem, None if log is None else log.problem]
+        catalogue = self.predictor.catalogue
+        full = f"All {catalogue.most_new:,} places for items that came after training are taken; further ones are on no list."
+        found = [self.live.problem, None if log is None else log.problem, full if catalogue.full else None]
         return [f"{self.name}: {problem}" for problem in found if problem]
 
     @staticmethod

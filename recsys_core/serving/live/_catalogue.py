@@ -14,15 +14,16 @@ from .newcomers import Content
 from .records import Filters
 
 MOST_NEW = 100_000  # items that came later; ids that are made up must not fill the memory
-MOST_TEXT = 2**26  # characters of their columns
+TEXT_EACH = 640  # characters of their columns, an item in the mean
 
 
 class Catalogue:
     """Item codes beyond the model's are given in the order of the log. What needs the item columns is made when it is first asked for: a
-    bundle without new items never pays for it. `code` is called under the predictor's lock, everything else from any thread."""
+    bundle without new items never pays for it. most_new: items that are given one. `code` is called under the predictor's lock, everything
+    else from any thread."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
+    def __init__(self, bundle: Bundle, most_new: int = MOST_NEW) -> None:
+        self._bundle, self.most_new, self.most_text = bundle, most_new, TEXT_EACH * most_new
         self._features: dict[int, Mapping[str, Any]] = {}  # of later items, by code
         self._text = 0  # characters in them
         self._content: Content | None = None
@@ -35,10 +36,10 @@ class Catalogue:
         items, known = self._bundle.items, self._bundle.n_items
         code = items.code(item)
         if code < 0:
-            if len(items) - known >= MOST_NEW:
+            if self.full:
                 return -1
             code = items.add(item)
-        if features and code >= known and code not in self._features and self._text < MOST_TEXT:
+        if features and code >= known and code not in self._features and self._text < self.most_text:
             features = {name: features[name] for name in self._bundle.table if name in features}  # no other says anything of it
             with self._making:
                 self._text += sum(len(str(cell)) for cell in features.values())
@@ -48,6 +49,20 @@ class Catalogue:
                 if self._filters is not None:
                     self._filters.add(code, features)
         return code
+
+    @property
+    def full(self) -> bool:
+        """Whether no more items can be taken."""
+        return len(self._bundle.items) - self._bundle.n_items >= self.most_new
+
+    def left_out(self, item: str, features: Mapping[str, Any] | None) -> str:
+        """What of an event on this item is not made use of, as a sentence; usually nothing."""
+        code = self._bundle.items.code(item)
+        if code < 0:
+            return f"The item is on no list: all {self.most_new:,} places for items that came after training are taken."
+        if features and code >= self._bundle.n_items and self._bundle.table and code not in self._features:
+            return "The columns of the item are not made use of: there is no more room for columns of items that came after training."
+        return ""
 
     @property
     def content(self) -> Content | None:

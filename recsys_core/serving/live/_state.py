@@ -28,6 +28,7 @@ def state_of(predictor: Predictor) -> dict[str, Any]:
         "users_evicted": predictor._sessions.evicted,
         "events": predictor.n_events,
         "new_items": len(bundle.items) - bundle.n_items,
+        "most_new_items": predictor.catalogue.most_new,
         "popular": bundle.items.decode(top),
         "index": _index(predictor),
         "log_problem": None if log is None else log.problem,

@@ -5,8 +5,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ...portable.lists import best_of
+
+if TYPE_CHECKING:
+    from .predictor import Predictor
+    from .records import Event
+
+FORETOLD_K = 10
 WINDOW, LEAST, SHARE, CONFIDENCE = 500, 100, 0.8, 1.96
 POINTS_EVERY, MOST_POINTS = 25, 400
 
@@ -92,3 +99,18 @@ class Drift:
             "sentence": self.sentence,
             "points": [list(point) for point in self.points],
         }
+
+
+def foretold(predictor: Predictor, event: Event) -> bool | None:
+    """Was the item on the list a moment before? None: items the user has already are no test of a list."""
+    try:
+        asked = predictor._asked(event.user, None, None, None)
+        target = predictor.bundle.items.code(event.item)
+        if target >= 0 and (target in asked.known.items or target in asked.later):
+            return None
+        scores, _ = predictor._scores(asked)
+        asked.leave_out(scores)
+        return target >= 0 and bool(target in best_of(scores, FORETOLD_K)[0])
+    except Exception as error:  # an event is kept even where the model fails; what failed is told in `state`
+        predictor._drift_problem = f"A list could not be computed when an event came ({type(error).__name__}: {str(error)[:120]})."
+        return None

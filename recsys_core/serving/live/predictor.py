@@ -10,6 +10,7 @@ Thread-safe: state changes under one short lock, scoring runs outside it. Proces
 from __future__ import annotations
 
 import time as clocks
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import RLock
@@ -21,23 +22,24 @@ from ...errors import BadInput, Unsupported
 from ...portable.bundle import Bundle, best_of
 from ...portable.history import History
 from ._asked import Asked, given_history, notes_of
-from ._catalogue import Catalogue
+from ._catalogue import MOST_NEW, Catalogue
 from ._reasons import reasons
 from ._state import state_of
-from .drift import Drift
-from .event_log import EventLog
+from .drift import Drift, foretold
+from .event_log import MOST_WAITING, EventLog
 from .near import Near
 from .popularity import Popularity
 from .records import LIKES, Answer, Context, Event, Filters, Path, Reasons, Receipt, check_id, check_k
 from .sessions import Session, Sessions, not_in_update
 
-DRIFT_K, FUTURE_SECONDS = 10, 60.0
+FUTURE_SECONDS = 60.0
 
 
 class Predictor:
     """bundle: the model; it is the predictor's from now on. log: where events go; without one they live in memory only, as long as
-    their user is among those at hand. max_users: whose sessions are kept at hand. half_life_days: of popularity. watch_drift: keep count
-    of how many liked items the lists foretold (one list more for every such event). near: an index of a very large catalogue."""
+    their user is among those at hand. max_users: whose sessions are kept at hand. half_life_days: of popularity. max_new_items: how
+    many items that the model does not know are taken up. watch_drift: keep count of how many liked items the lists foretold (one list more
+    for every such event). near: an index of a very large catalogue."""
 
     def __init__(
         self,
@@ -46,12 +48,13 @@ class Predictor:
         *,
         max_users: int = 50_000,
         half_life_days: float = 30.0,
+        max_new_items: int = MOST_NEW,
         watch_drift: bool = True,
         near: Near | None = None,
         clock: Callable[[], float] = clocks.time,
     ) -> None:
         self.bundle, self.log, self._clock = bundle, log, clock
-        self.catalogue, self.near = Catalogue(bundle), near
+        self.catalogue, self.near = Catalogue(bundle, max_new_items), near
         self._sessions = Sessions(max_users)
         self._lock = RLock()
         self.popularity = Popularity(bundle.counts, half_life_days)
@@ -59,7 +62,7 @@ class Predictor:
         # What stands before it is in the bundle already; of a log that was begun anew since the update, nothing is.
         if log is not None:
             log.begin_after(bundle.manifest.get("updated") or {})
-        self._waiting: list[Event] = []  # taken in, but not on disk yet
+        self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)  # taken in, but not on disk yet; the log forgets as many
         self._drift_problem: str | None = None
         self.n_events = 0
         self._follow()
@@ -146,24 +149,26 @@ class Predictor:
         an item that is new. Raises BadInput for an event that is none."""
         now = self._clock()
         said = Event(user, item, event, value, now if time is None else time, features).checked()
-        note = " The time given lies in the future; it was taken for now." if said.time > now + FUTURE_SECONDS else ""
+        note = "The time given lies in the future; it was taken for now." if said.time > now + FUTURE_SECONDS else ""
         said = replace(said, time=now if note else float(said.time))
         if features and self.bundle.items.code(item) < self.bundle.n_items:
             self.catalogue.content  # noqa: B018 - made before the lock is taken
         watched = self.drift is not None and (event in LIKES or (event == "rating" and self.bundle.scale.likes(value)))
-        if watched and (hit := self._foretold(said)) is not None:  # written down: every worker counts it, and a restart does
+        if watched and (hit := foretold(self, said)) is not None:  # written down: every worker counts it, and a restart does
             said = replace(said, hit=hit, by=self.bundle.fingerprint[:12])
+        why, offset = "", -1
         with self._lock:
             if self.log is None:
+                why = "Events are kept in memory only: the predictor has no log."
                 self._take(said, -1)
-                return Receipt(False, f"Events are kept in memory only: the predictor has no log.{note}")
-            offset = self.log.append(said)  # under the lock: events of a user are taken in in the order of the log
-            if offset < 0:
+            elif (offset := self.log.append(said)) < 0:  # under the lock: events of a user are taken in in the order of the log
+                why = self.log.problem or "The event waits in memory."
                 self._take(said, -1)
                 self._waiting.append(said)
-                return Receipt(False, f"{self.log.problem or 'The event waits in memory.'}{note}")
-            self._follow()
-        return Receipt(True, note.strip(), offset)
+            else:
+                self._follow()
+            notes = why, note, self.catalogue.left_out(item, features)
+        return Receipt(offset >= 0, " ".join(filter(None, notes)), offset)
 
     def version(self, user: str) -> int:
         """How many events of a user are known: the same number, the same list (but for popularity)."""
@@ -183,8 +188,9 @@ class Predictor:
         with other._lock:
             waiting = list(other._waiting)
         with self._lock:
+            had = {id(event) for event in self._waiting}  # handed on before: the same objects
             for event in waiting:
-                if event not in self._waiting:
+                if id(event) not in had:
                     self._take(event, -1)
                     self._waiting.append(event)
 
@@ -284,17 +290,3 @@ class Predictor:
             self.popularity.add(code, event.time)
         if session is not None:
             session.take(code, event.event, event.value, event.time, self.bundle.scale)
-
-    def _foretold(self, event: Event) -> bool | None:
-        """Was the item on the list a moment before? None: items the user has already are no test of a list."""
-        try:
-            asked = self._asked(event.user, None, None, None)
-            target = self.bundle.items.code(event.item)
-            if target >= 0 and (target in asked.known.items or target in asked.later):
-                return None
-            scores, _ = self._scores(asked)
-            asked.leave_out(scores)
-            return target >= 0 and bool(target in best_of(scores, DRIFT_K)[0])
-        except Exception as error:  # an event is kept even where the model fails; what failed is told in `state`
-            self._drift_problem = f"A list could not be computed when an event came ({type(error).__name__}: {str(error)[:120]})."
-            return None
