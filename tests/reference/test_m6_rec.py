@@ -19,8 +19,8 @@ from recsys_core.data.histories import Histories
 from recsys_core.data.ids import IdMap
 from recsys_core.errors import Unsupported
 from recsys_core.models._io import load_model, save_model
+from recsys_core.models._pairs import Pairs, distinct, last
 from recsys_core.models.features._m6_objective import Objective
-from recsys_core.models.features._m6_pairs import Pairs, distinct, last
 from recsys_core.models.features.m6_rec import M6Rec
 from recsys_core.nn.batches import Ragged
 from recsys_core.nn.field_embeddings import FieldEmbeddings, FieldRows, Layout

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...nn.batches import Ragged, SparseRows
 from ...nn.field_embeddings import Batch, FieldRows, Layout
 from ...nn.multilevel import START, FeatureTower, Generator, HistoryPool, Shape
-from ._m6_inputs import Inputs
+from .._inputs import Inputs
 
 RATING_PRIOR = 5.0  # ratings of the average that a history's own mean is drawn towards
 

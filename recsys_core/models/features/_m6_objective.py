@@ -12,9 +12,9 @@ from torch import Tensor
 from ...data.dataset import Dataset
 from ...nn.batches import IndexBatches, Ragged
 from ...nn.towers import contrast
-from ._m6_inputs import Inputs
+from .._inputs import Inputs
+from .._pairs import Pairs, Step
 from ._m6_net import M6Net, rating_offset
-from ._m6_pairs import Pairs, Step
 
 
 class Objective:

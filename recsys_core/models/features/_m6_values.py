@@ -8,7 +8,7 @@ import numpy as np
 
 from ...data.features.fields import NOTHING
 from ...data.histories import Histories
-from ._m6_inputs import KIND, Inputs
+from .._inputs import KIND, Inputs
 
 LONGEST = 60  # characters of a value
 NAMED = ("categorical", "multi_valued")

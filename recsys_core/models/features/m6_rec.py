@@ -16,10 +16,10 @@ from ...data.holdout import Holdout
 from ...errors import Unsupported
 from ...params import Params
 from .._base import Cost, Explanation, Source, block_bytes
+from .._inputs import Inputs
 from .._portable import Portable
 from .._vectors import cosines
 from ..deep._base import DeepRecommender
-from ._m6_inputs import Inputs
 from ._m6_params import M6Params
 from ._m6_parts import AXES, without_effect
 
@@ -176,8 +176,8 @@ class M6Rec(DeepRecommender):
         import torch
 
         from ...nn.batches import Ragged
+        from .._pairs import distinct
         from ._m6_net import rating_offset
-        from ._m6_pairs import distinct
 
         device, p = self._items.vectors.device, self.resolved
         ratings = p.loss == "mse"

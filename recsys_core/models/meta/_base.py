@@ -18,9 +18,9 @@ from ...data.holdout import Holdout
 from ...errors import BadInput, Unsupported
 from ...params import Params
 from .._base import Cost, block_bytes
+from .._inputs import Inputs
 from .._vectors import cosines
 from ..deep._base import DeepRecommender
-from ..features._m6_inputs import Inputs
 from ._bundle import Bundled
 from ._params import MetaParams
 from ._texts import ItemTexts, with_sentences
@@ -244,7 +244,7 @@ class MetaRecommender(Bundled, DeepRecommender):
         users: codes whose row of the user table is read, -1: none."""
         import torch
 
-        from ..features._m6_pairs import distinct
+        from .._pairs import distinct
         from ._tasks import of_histories
 
         steps = self.resolved.inner_steps if steps is None else steps

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...data.histories import Histories
 from ...nn.meta.inner import Weights, adapt
 from ...nn.meta.outer import post_adaptation
-from ..features._m6_pairs import Pairs
+from .._pairs import Pairs
 from ._losses import TaskLosses
 from ._network import FAR, MetaNet, World
 from ._tasks import of_histories

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...data.histories import Histories
 from ...errors import BadInput, Unsupported
-from ..features._m6_pairs import distinct
+from .._pairs import distinct
 from ._item_tasks import SAMPLE, Crowd, of_users, placed
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...nn.field_embeddings import FieldEmbeddings, FieldRows, Layout
-from ..features._m6_inputs import Inputs
+from .._inputs import Inputs
 from ._text_tower import TextTower
 
 START = 0.1  # deviation of untrained vectors

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...data.dataset import Dataset
 from ...errors import Unsupported
 from ...nn.field_embeddings import BAGS
-from ..features._m6_inputs import Inputs
+from .._inputs import Inputs
 from ._item_tasks import ItemLessons
 from ._losses import TaskLosses
 from ._network import MetaNet, Task, World

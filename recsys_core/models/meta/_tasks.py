@@ -11,7 +11,7 @@ from torch import Tensor
 from ...data.dataset import Dataset
 from ...data.histories import Histories
 from ...nn.batches import IndexBatches
-from ..features._m6_pairs import Pairs
+from .._pairs import Pairs
 from ._network import Task
 
 

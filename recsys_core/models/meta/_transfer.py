@@ -14,7 +14,7 @@ from ...data.features import KINDS, FeatureEncoder, FeatureSet, Guess, guess_sch
 from ...data.features.columns import columns_of
 from ...errors import ParamError, Unsupported
 from .._features import SideFeatures
-from ..features._m6_inputs import Inputs
+from .._inputs import Inputs
 
 if TYPE_CHECKING:
     from ._base import MetaRecommender

@@ -1,4 +1,4 @@
-"""What M6-Rec reads of a dataset: encoded tables, high-level features, which items were learnt about."""
+"""What networks of users and items read of a dataset: encoded tables, high-level features, which items were learnt about."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from ...context import RunContext
-from ...data.dataset import Dataset
-from ...data.features import FeatureSet, FeatureTable
-from ...data.features.derived_set import DerivedSet
-from ...data.histories import Histories
-from ...errors import Unsupported
-from .._features import SIDES, SideFeatures
+from ..context import RunContext
+from ..data.dataset import Dataset
+from ..data.features import FeatureSet, FeatureTable
+from ..data.features.derived_set import DerivedSet
+from ..data.histories import Histories
+from ..errors import Unsupported
+from ._features import SIDES, SideFeatures
 
 KIND = "derived"
 
@@ -124,6 +124,6 @@ class Inputs:
 
 
 def _layout(number: np.ndarray, fields: list[tuple[str, str]]) -> Any:
-    from ...nn.field_embeddings import Layout, kinds_of
+    from ..nn.field_embeddings import Layout, kinds_of
 
     return Layout(np.asarray(number, np.int64), kinds_of(fields))

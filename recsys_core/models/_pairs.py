@@ -1,4 +1,4 @@
-"""Training pairs of M6-Rec: what of a history is shown, what has to be guessed, and histories as the network reads them."""
+"""Training pairs: what of a history is shown, what has to be guessed, and histories as the network reads them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...data.dataset import Dataset
-from ...data.histories import Histories
-from ...nn.batches import Ragged, SparseRows
-from ...nn.towers import hide
+from ..data.dataset import Dataset
+from ..data.histories import Histories
+from ..nn.batches import Ragged, SparseRows
+from ..nn.towers import hide
 
 ALONE = 0.05  # share of the users whose whole history is hidden, where there is a user table to know them by
 
