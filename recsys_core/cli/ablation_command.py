@@ -47,7 +47,7 @@ def ablation(
     from ..jobs.ablation_spec import AblationSpec
     from ..jobs.spec import TrainSpec
     from ..store import Workspace
-    from .train_command import _joined, pairs
+    from .settings import joined, pairs
 
     if (run is None) == (dataset is None):
         raise BadInput("Give either --run RUN or --dataset NAME.", "See: python -m recsys_core ablation --help")
@@ -65,7 +65,7 @@ def ablation(
     if run is not None:
         spec = AblationSpec.of_run(workspace.run(run), **asked)
     else:
-        base = _joined(registry.get("model", str(model)), pairs(settings, "--set"))
+        base = joined(registry.get("model", str(model)), pairs(settings, "--set"))
         train = TrainSpec.make(
             dataset=dataset, split=split, split_params=pairs(split_set, "--split-set"), model=model, params=base, seed=seed
         )

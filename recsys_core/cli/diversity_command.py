@@ -29,7 +29,7 @@ def diversity(
     from ..context import RunContext
     from ..jobs.diversity_spec import DiversitySpec
     from ..store import Workspace
-    from .train_command import pairs
+    from .settings import pairs
 
     workspace = Workspace()
     cls = registry.get("reranker", method)

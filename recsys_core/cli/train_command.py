@@ -13,6 +13,7 @@ import typer
 
 from ..errors import BadInput
 from .output import JSON_OPTION, ProgressLine, metrics_table, print_json, print_table, say
+from .settings import joined, pairs, start_setting
 
 if TYPE_CHECKING:
     from ..context import RunContext
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 OPTIONAL_PARTS = ("fit_model", "ids")  # folders some runs have and others do not
 SPLIT_SET = typer.Option([], "--split-set", help="A setting of the split, name=value; may be repeated.")
 SET = typer.Option([], "--set", help="A parameter, name=value; may be repeated. Of a part of a fusion: ease.regularization=200.")
+START_HELP = (
+    "Id or name of a result to start from, of another dataset with columns of the same names. For models that adapt to new users."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +45,7 @@ def train(
     threshold: float | None = typer.Option(None, "--threshold", help="Files: ratings at or above it are relevant (default: every row is)."),
     model: str = typer.Option(..., "--model", help="Key of the model; see the command models."),
     settings: list[str] = SET,
-    start_from: str = typer.Option("", "--start-from", help="A result, of this or another dataset, to start from (models that adapt)."),
+    start_from: str = typer.Option("", "--start-from", help=START_HELP),
     k: int = typer.Option(20, "--k", help="Length of the lists that are written."),
     seed: int = typer.Option(42, "--seed", help="The same seed gives the same result."),
     seeds: str | None = typer.Option(None, "--seeds", help="Several seeds, 1,2,3: one training each, into OUT/seed-1, …; says the spread."),
@@ -77,7 +81,7 @@ def train(
         split="own_test" if test_file else split or "random",
         split_params=split_params,
         model=model,
-        params=_joined(registry.get("model", model), pairs([*settings, *[f"start_from=run:{start_from}"] * bool(start_from)], "--set")),
+        params=joined(registry.get("model", model), pairs([*settings, *start_setting(model, start_from)], "--set")),
         ks=(5, 10, 20, k),
         seed=seed,
         refit=refit,
@@ -257,32 +261,6 @@ def write_csv(top: Any, users: Any, items: Any, path: Path) -> int:
         frame.to_csv(path, mode="a" if start else "w", header=start == 0, index=False, float_format="%.7g", lineterminator="\n")
         rows += len(frame)
     return rows
-
-
-def pairs(texts: list[str], option: str) -> dict[str, str]:
-    """name=value texts as a dict."""
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise BadInput(f"{option} must be name=value; got '{text}'.")
-        if name.strip() in found:
-            raise BadInput(f"{option} gives '{name.strip()}' twice.")
-        found[name.strip()] = value.strip()
-    return found
-
-
-def _joined(model: Any, values: dict[str, str]) -> dict[str, Any]:
-    """The parameters as the model reads them; `part.name=value` sets one of a part of a fusion."""
-    out: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
-    parts: dict[str, dict[str, str]] = {}
-    for name, value in values.items():
-        part, dot, inner = name.partition(".")
-        if dot:
-            parts.setdefault(part, {})[inner] = value
-    if parts and "part_params" not in model.Params.model_fields:
-        raise BadInput(f"{model.label} has no parts to set '{next(iter(parts))}.…' of.")
-    return out | ({"part_params": parts} if parts else {})
 
 
 def move_into(folder: Path, target: Path) -> None:

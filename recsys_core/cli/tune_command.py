@@ -12,7 +12,8 @@ import typer
 
 from ..errors import BadInput
 from .output import JSON_OPTION, ProgressLine, metrics_table, print_json, print_table, say
-from .train_command import SPLIT_SET, _joined, pairs
+from .settings import joined, pairs
+from .train_command import SPLIT_SET
 
 if TYPE_CHECKING:
     from ..store import Workspace
@@ -69,7 +70,7 @@ def tune(
             split=split,
             split_params=pairs(split_set, "--split-set"),
             model=model,
-            params=_joined(registry.get("model", model), pairs(settings, "--set")),
+            params=joined(registry.get("model", model), pairs(settings, "--set")),
             seed=seed,
             threads=threads,
         ),

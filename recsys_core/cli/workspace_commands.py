@@ -122,7 +122,7 @@ def export(
 def _shape(method: str | None, settings: list[str], depth: int) -> dict[str, Any] | None:
     """What ExportRequest.rerank takes; the settings are checked before a model is loaded."""
     from ..evaluation.tradeoff import reranker
-    from .train_command import pairs
+    from .settings import pairs
 
     if method is None:
         if settings:

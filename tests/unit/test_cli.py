@@ -345,6 +345,7 @@ BAD = [
     (("train", "--train", "{f}/train.csv", "--model", "ease", "--set", "regularization=-2", "--out", "{t}/o"), "got -2"),
     (("train", "--train", "{f}/train.csv", "--model", "ease", "--set", "regularization", "--out", "{t}/o"), "name=value"),
     (("train", "--train", "{f}/train.csv", "--model", "ease", "--set", "als.factors=2", "--out", "{t}/o"), "no parts"),
+    (("train", "--train", "{f}/train.csv", "--model", "ease", "--start-from", "x", "--out", "{t}/o"), "got 'ease'. These can: anil, "),
     (("train", "--train", "{f}/none.csv", "--model", "ease", "--out", "{t}/o"), "There is no file"),
     (("train", "--train", "{f}/train.csv", "--test", "{f}", "--model", "ease", "--out", "{t}/o"), "is a folder"),
     (("train", "--train", "{f}/train.csv", "--test", "{t}/empty", "--model", "ease", "--out", "{t}/o"), "is empty"),
