@@ -7,7 +7,7 @@ from ui.components import dataset_picker, page_header
 from ui.jobs import job_list, live_jobs
 from ui.text import count
 from ui.train_features import all_readings
-from ui.train_models import clear_choice, model_cards, offers
+from ui.train_models import clear_choice, model_cards, offers, picked_by_link
 from ui.train_protocol import protocol_form
 from ui.train_settings import settings_forms
 from ui.train_submit import parallel_setting, say_queued, sensible_card, train_bar, under_way
@@ -23,6 +23,7 @@ if dataset_id:
     protocol = protocol_form(entry)
     partners = [run for run in runs if protocol and run.split_id == protocol.split_id]
     rows = offers(entry.id, protocol.n_folds if protocol else 1, entry.stats)
+    picked_by_link(rows)
     sensible_card(entry, protocol, rows)
 
     with st.container(border=True, key="models"):

@@ -23,6 +23,7 @@ from .errors import guard, notify
 from .interval_charts import intervals
 from .jobs import job_list, jobs_of
 from .text import ago, count, duration, listing, md, short
+from .train_models import first_fitting
 from .train_prefill import prefill_model, prefill_protocol
 
 KIND = "ablation"
@@ -62,12 +63,14 @@ def _model(key: str) -> Any:
 
 
 def _what_to_train(view: View) -> None:
-    labels = [cls.label for key in registry.keys("model") if (cls := _model(key)) is not None and cls.ablation_axes]
+    labels = {key: cls.label for key in registry.keys("model") if (cls := _model(key)) is not None and cls.ablation_axes}
     st.markdown(
         ":material/schema: An ablation trains a recommender again with one part of its architecture taken away or changed at a time, and "
-        f"shows what each part buys on this data. None of the chosen results has such parts; those of {md(listing(labels))} do."
+        f"shows what each part buys on this data. None of the chosen results has such parts; those of {md(listing([*labels.values()]))} do."
     )
-    navigation.link("train", "Train one", icon=":material/model_training:", dataset=view.runs[0].dataset_id if view.runs else None)
+    dataset_id = view.runs[0].dataset_id if view.runs else None
+    one = first_fitting(labels, state.workspace().dataset(dataset_id).stats) if dataset_id else None
+    navigation.link("train", "Train one", icon=":material/model_training:", dataset=dataset_id, model=one)
 
 
 def _picked(run: Any, found: Sequence[Any]) -> Any:

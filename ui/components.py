@@ -37,7 +37,7 @@ def card(title: str = "", help: str = "", *, key: str | None = None, stretch: bo
 
 
 def empty_state(
-    title: str, text: str, button: str = "", page: str = "", *, key: str = "empty", icon: str = ":material/inbox:", **ids: str
+    title: str, text: str, button: str = "", page: str = "", *, key: str = "empty", icon: str = ":material/inbox:", **ids: str | None
 ) -> None:
     """What a page shows when there is nothing to show: why, and the button to what comes first."""
     with st.container(border=True, horizontal_alignment="center", key=f"{key}-box"):

@@ -12,7 +12,9 @@ from recsys_core.errors import NotFound
 from recsys_core.evaluation import transfer
 
 from .components import empty_state
+from .new_users_shots_set import META_FIRST
 from .text import listing, md
+from .train_models import first_fitting
 from .train_start import RUN, sources
 
 KIND, SPLIT = "cold_start", "cold_users"
@@ -124,7 +126,8 @@ def _how(entry: Any) -> None:
     if found:
         names = listing(list(dict.fromkeys(f"{run.name} ({run.dataset.name})" for run, _ in found.values())), 3)
         text = (
-            f"{md(names)} can be started from: its item columns have names that this dataset has too. On Train, choose a model that adapts."
+            f"{md(names)} can be started from: its item columns have names that this dataset has too. "
+            "On Train, choose a model that adapts, and under its settings what it starts from."
         )
     else:
         text = (
@@ -139,4 +142,5 @@ def _how(entry: Any) -> None:
         key="transfer-empty",
         icon=":material/move_down:",
         dataset=entry.id,
+        model=first_fitting(META_FIRST, entry.stats) if found else None,
     )

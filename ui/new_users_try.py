@@ -20,8 +20,10 @@ from .new_users_data import adapts, personal, usable
 from .new_users_lists import lists_card
 from .new_users_map import map_card
 from .new_users_personas import personas_card
+from .new_users_shots_set import META_FIRST
 from .new_users_state import told
 from .text import md
+from .train_models import first_fitting
 
 MOST_BESIDE = 2
 
@@ -58,7 +60,8 @@ def choose(dataset_id: str, runs: Sequence[Any]) -> list[Any]:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 text = "These take the answers in without learning from them. A meta-learning recommender adapts itself to every new user."
                 st.caption(text, width="stretch")
-                navigation.link("train", "Train one", icon=":material/model_training:", dataset=dataset_id)
+                one = first_fitting(META_FIRST, state.workspace().dataset(dataset_id).stats)
+                navigation.link("train", "Train one", icon=":material/model_training:", dataset=dataset_id, model=one)
     by_id = {run.id: run for run in runs}
     return [by_id[run_id] for run_id in (main, *beside)]
 

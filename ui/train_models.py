@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,28 @@ def _offer(cls: Any, stats: Any, n_folds: int) -> Offer:
         citation=card.source.citation if card.source else "",
         url=card.source.url if card.source else "",
     )
+
+
+def first_fitting(keys: Iterable[str], stats: Any) -> str | None:
+    """The first of these models that this data and the memory allow; what a link to this page names."""
+    known = registry.keys("model")
+    return next((key for key in keys if key in known and not _offer(registry.get("model", key), stats, 1).why_not), None)
+
+
+def picked_by_link(found: Sequence[Offer]) -> None:
+    """A link may name a model, `model=anil`: it is ticked, once, beside what is ticked already; said is why where it cannot be."""
+    asked = st.query_params.get("model")
+    if not asked:
+        return
+    del st.query_params["model"]
+    offer = next((offer for offer in found if offer.key == asked), None)
+    if offer is None:
+        st.info(f"There is no recommender '{md(asked, 60)}', which the link asks for.", icon=":material/info:")
+    elif offer.why_not:
+        st.info(f"{md(offer.label)} cannot be trained here. {md(offer.why_not)}", icon=":material/info:")
+    else:
+        st.session_state[f"pick-{offer.key}"] = True
+        st.toast(f"{md(offer.label)} is chosen; its settings are below.", icon=":material/check:")
 
 
 def model_cards(found: list[Offer], reads: Mapping[str, str] | None = None) -> list[str]:

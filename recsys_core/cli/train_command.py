@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 OPTIONAL_PARTS = ("fit_model", "ids")  # folders some runs have and others do not
 SPLIT_SET = typer.Option([], "--split-set", help="A setting of the split, name=value; may be repeated.")
 SET = typer.Option([], "--set", help="A parameter, name=value; may be repeated. Of a part of a fusion: ease.regularization=200.")
-START_HELP = (
-    "Id or name of a result to start from, of another dataset with columns of the same names. For models that adapt to new users."
-)
+START_HELP = "Id or name of a result to start from, of another dataset with columns of the same names. For models that adapt to new users."
 
 
 def register(app: typer.Typer) -> None:

@@ -70,8 +70,10 @@ def _open(open_page, workspace: Workspace):
 
 def test_results_without_parts_say_what_to_train(open_page, text_of, workspace) -> None:
     _train(workspace, "popular")
-    said = text_of(_open(open_page, workspace))
+    at = _open(open_page, workspace)
+    said = text_of(at)
     assert "None of the chosen results has such parts" in said and "Parts" in said
+    assert any("model=" in link.proto.query_string for link in at.get("page_link")), "Train opens with one that has parts"
 
 
 def test_the_form_counts_the_trainings_and_starts_them(open_page, text_of, workspace) -> None:

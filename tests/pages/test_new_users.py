@@ -138,6 +138,7 @@ def test_answers_change_lists_map_and_url(open_page, text_of, workspace, shop) -
         and text.count("What anybody new gets") == 2
         and "The same for everybody" in text
     )
+    assert any("model=anil" in link.proto.query_string for link in at.get("page_link")), "Train opens with one that adapts"
     assert _list(at, 0) == _list(at, 1) == list(client.recommend_for_history([als], [[]], 10)[als].rows[0].items)
     assert _charts(at) == 1 and at.button(key="undo").disabled and at.button(key="start-over").disabled
 

@@ -42,6 +42,15 @@ def test_empty_workspace_leads_to_data(open_page, text_of) -> None:
     assert not any(button.key == "train-chosen" for button in at.button)
 
 
+def test_a_link_may_pick_a_model_and_says_why_it_cannot(open_page, text_of, saved) -> None:
+    at = open_page("train", dataset=saved[1], model="anil")
+    assert at.checkbox(key="pick-anil").value and "model" not in at.query_params and "ANIL is chosen" in at.toast[0].value
+    at.checkbox(key="pick-anil").uncheck().run()
+    assert not at.checkbox(key="pick-anil").value, "the link counts once"
+    assert "cannot be trained here. Needs" in text_of(open_page("train", dataset=saved[1], model="biased_mf")).replace("\\", "")
+    assert "There is no recommender 'nope'" in text_of(open_page("train", dataset=saved[1], model="nope")).replace("\\", "")
+
+
 def test_every_model_has_a_card_with_its_cost_or_the_reason(open_page, text_of, saved) -> None:
     from recsys_core import registry
 
