@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from recsys_core.serving.http import service as doing
 from recsys_core.serving.http import work as queue
 from recsys_core.serving.http.keys import KeyRing, new_key
 from recsys_core.serving.http.problems import Problem
@@ -94,6 +95,33 @@ def test_a_model_that_hangs_is_told_of_and_comes_back(tmp_path, monkeypatch):
         assert service.post("/v1/recommend", json={"user": user(1)}).status_code == 200
         assert computed == ["slow", user(1)], "what nobody waits for any more is not worked off"
         assert service.get("/health").json()["status"] == "ok" and _figures(service)["recsys_busy_seconds"] == 0
+
+
+def test_health_is_told_in_time_also_where_the_state_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(doing, "HEALTH_SECONDS", 0.1)
+    with client(tmp_path) as service:
+        held = service.app.state.service.tenants[""].variants[0].predictor._lock
+        free, taken = threading.Event(), threading.Event()
+
+        def hold():  # as an event does whose disk does not answer
+            with held:
+                taken.set()
+                free.wait(20)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        taken.wait(20)
+        for _ in range(8):  # more than there are threads to wait with
+            health = service.get("/health").json()
+            assert (
+                health["status"] == "degraded"
+                and "could not be read in 0.1 s" in health["problems"][0]
+                and "requests" in health["stats"]
+            )
+        assert service.get("/metrics").status_code == 200
+        free.set()
+        thread.join(20)
+        wait_until(lambda: service.get("/health").json()["status"] == "ok")
 
 
 def _figures(service):

@@ -149,7 +149,7 @@ async def health(request: Request) -> Response:
     service: Service = state["service"]
     if state["key"] is None or not service.loaded:
         return _json_response(service.health(state["key"]))
-    return _json_response(await asyncio.to_thread(service.health, state["key"]))  # also while the work thread is stuck
+    return _json_response(await service.health_in_time(state["key"]))  # also while the work thread is stuck
 
 
 async def ready(request: Request) -> Response:

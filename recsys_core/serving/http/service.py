@@ -2,54 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ...errors import WorkbenchError
-from .cache import AnswerCache
 from .encoding import encode, plain
 from .keys import Key, KeyRing
 from .limits import RateLimiter, Shares
-from .logs import Hasher, JsonLog, salt_of
+from .logs import JsonLog
 from .metrics import Metrics
 from .problems import Problem, error_json, from_workbench
-from .routing import Assignment, Exposures
 from .schemas import ExplainRequest, FeedbackRequest, RecommendRequest, SimilarRequest
-from .settings import BundleSpec, ServiceSettings
+from .settings import ServiceSettings
 from .stats import Stats
+from .tenants import Tenant
 from .variants import Variant
 from .work import Work
 
+HEALTH_SECONDS = 3.0
 NOBODY = "-"  # stands for the tenant of requests without a valid key, and of an admin's own; no tenant can be called so
-
-
-class Tenant:
-    """The variants one tenant's users are dealt to, with an event log and an exposure log of their own."""
-
-    def __init__(self, name: str, specs: list[BundleSpec], settings: ServiceSettings) -> None:
-        self.name = name
-        log = settings.file_of(settings.log, name)
-        self.variants = [Variant(spec, settings, log) for spec in specs]
-        self.assignment = Assignment([spec.weight for spec in specs], settings.experiment)
-        exposures = settings.file_of(settings.exposures, name)
-        self.exposures = Exposures(exposures) if exposures else None
-        self.cache = AnswerCache(settings.cache_users, settings.cache_seconds)
-        self.hasher = Hasher(salt_of(log))
-
-    def of(self, user: str | None) -> Variant:
-        return self.variants[self.assignment.of(user)]
-
-    def problems(self) -> list[str]:
-        found = [problem for variant in self.variants for problem in variant.problems()]
-        return found + ([self.exposures.problem] if self.exposures and self.exposures.problem else [])
-
-    def close(self) -> None:
-        for variant in self.variants:
-            variant.close()
-        if self.exposures:
-            self.exposures.close()
 
 
 class Service:
@@ -67,6 +41,7 @@ class Service:
         self.metrics = Metrics()
         self.work = Work(settings.timeout_ms / 1000, settings.max_waiting)
         self.tenants: dict[str, Tenant] = {}
+        self._looking = asyncio.Semaphore(2)  # threads that read the state for /health; one that hangs must not take them all
         self.loaded, self.draining = False, False
         self.failed: str | None = None
         self.asked = self.runtime / "reload"  # touched to have all workers look at their bundles
@@ -263,6 +238,19 @@ class Service:
             "drift": first.get("drift", {}),
             "variants": variants,
         }
+
+    async def health_in_time(self, key: Key) -> dict[str, Any]:
+        """`health`; less of it where the state cannot be read, since whoever holds it waits for a disk, say."""
+        try:
+            async with asyncio.timeout(HEALTH_SECONDS):
+                await self._looking.acquire()
+                found = asyncio.get_running_loop().run_in_executor(None, self.health, key)
+                found.add_done_callback(lambda _: self._looking.release())
+                return await asyncio.shield(found)
+        except TimeoutError:
+            own = self._sees(key)
+            problem = self.work.problem or f"What is known of users and events could not be read in {HEALTH_SECONDS:g} s; is a disk slow?"
+            return {"status": "degraded", "problems": [problem], "stats": self.stats.summary(None if own is None else [self._part[own]])}
 
     def figures(self, key: Key) -> bytes:
         """For /metrics."""
