@@ -114,9 +114,7 @@ def test_health_is_told_in_time_also_where_the_state_is_held(tmp_path, monkeypat
         for _ in range(8):  # more than there are threads to wait with
             health = service.get("/health").json()
             assert (
-                health["status"] == "degraded"
-                and "could not be read in 0.1 s" in health["problems"][0]
-                and "requests" in health["stats"]
+                health["status"] == "degraded" and "could not be read in 0.1 s" in health["problems"][0] and "requests" in health["stats"]
             )
         assert service.get("/metrics").status_code == 200
         free.set()
