@@ -14,7 +14,8 @@ import difflib
 import json
 import operator
 import typing
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -22,6 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticUndefined
 
 from .errors import ParamError
+from .option_names import NAMES, named, plain_option
 
 Scale = Literal["linear", "log"]
 _INSIDE = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
@@ -64,15 +66,19 @@ def param(
     thorough: Any = None,
     advanced: bool = False,
     group: str = "",
+    names: Mapping[Any, str] | None = None,
 ) -> Any:
     """Declare one parameter.
 
     ge, gt, le, lt: bounds of validity. tune: (low, high, scale), the slider and search range.
     fast / thorough: its value in those presets (balanced is the default). advanced: shown under
     "More settings". group: title of the block it is shown in there; a subclass that declares the parameter anew
-    keeps it. help: one plain sentence an analyst understands.
+    keeps it. names: what its options are called where people choose, by value; without it `option_names.NAMES` says.
+    help: one plain sentence an analyst understands.
     """
     extra = {"label": label, "help": help, "advanced": advanced, "group": group}
+    if names:
+        extra["names"] = dict(names)
     if tune:
         extra["tune"] = list(tune)
     if fast is not None:
@@ -105,6 +111,16 @@ class ParamField:
     group: str = ""  # title of a block of settings that belong together
     fast: Any = None
     thorough: Any = None
+    names: Mapping[Any, str] = field(default_factory=dict, hash=False)  # option -> what it is called where people choose
+
+    def option(self, value: Any) -> str:
+        """What a value is called where people choose; stored is the value."""
+        return self.names[value] if isinstance(value, str) and value in self.names else plain_option(value)
+
+    @property
+    def named_help(self) -> str:
+        """The help with the names of the options, as it goes with them."""
+        return named(self.help, self.names)
 
     @property
     def rule(self) -> str:
@@ -191,6 +207,7 @@ def _describe(name: str, info: FieldInfo, group: str) -> ParamField:
         group=group,
         fast=hints.get("fast"),
         thorough=hints.get("thorough"),
+        names={value: text for value, text in (hints.get("names") or NAMES.get(name, {})).items() if value in choices},
         **bounds,
     )
 

@@ -20,6 +20,8 @@ from .text import count, listing, md, number
 PRESET_LABELS = {"fast": "Fast", "balanced": "Balanced", "thorough": "Thorough"}
 PRESET_HELP = "Fast: a first impression. Balanced: good defaults. Thorough: slower, usually a little better."
 
+BY_HAND = "set by hand"
+
 
 def preset_picker(key: str) -> str:
     """Fast / Balanced / Thorough."""
@@ -95,9 +97,9 @@ def checked(params: type[Params], values: Mapping[str, Any], owner: str = "") ->
 def _field(field: ParamField, key: str, start: Any, resolved: Any) -> Any:
     if not field.auto:
         return _input(field, key, start)
-    becomes = "" if resolved in (None, "auto") else f"({_plain(resolved)} for this data)"
+    becomes = "" if resolved in (None, "auto") else f"({_plain(field, resolved)} for this data)"
     label = f"{md(field.label)}: choose for me {md(becomes)}".strip()
-    if st.checkbox(label, value=start == "auto", key=f"{key}/auto", help=field.help or None, persist_state="session"):
+    if st.checkbox(label, value=start == "auto", key=f"{key}/auto", help=field.named_help or None, persist_state="session"):
         return "auto"
     return _input(field, key, start if start != "auto" else _sensible(field, resolved))
 
@@ -109,7 +111,7 @@ def _input(field: ParamField, key: str, start: Any) -> Any:
         return st.checkbox(label, value=bool(start), **about)
     if field.kind == "choice":
         options = [*([None] if field.optional else []), *field.choices]
-        return st.selectbox(label, options, index=options.index(start) if start in options else 0, format_func=_choice, **about)
+        return st.selectbox(label, options, index=options.index(start) if start in options else 0, format_func=field.option, **about)
     if field.kind in ("int", "float"):
         return _number(field, label, start, about)
     if field.kind == "list":
@@ -147,9 +149,9 @@ def _list(field: ParamField, label: str, start: Any, about: dict[str, Any]) -> A
     """A comma-separated list; where the field also takes words ("learn", "equal"), these come first."""
     by_hand = not isinstance(start, str) or start not in field.choices
     if field.choices:
-        words = [*field.choices, "set by hand"]
-        word = st.selectbox(label, words, index=words.index("set by hand" if by_hand else start), format_func=_choice, **about)
-        if word != "set by hand":
+        words = [*field.choices, BY_HAND]
+        word = st.selectbox(label, words, index=words.index(BY_HAND if by_hand else start), format_func=field.option, **about)
+        if word != BY_HAND:
             return word
         about = about | {"key": f"{about['key']}/list"}
         label = f"{label}: values"
@@ -169,7 +171,7 @@ def _sensible(field: ParamField, resolved: Any) -> Any:
 
 
 def _help(field: ParamField) -> str:
-    text = field.help
+    text = field.named_help
     if field.kind in ("int", "float"):
         text += f" Allowed: {field.rule}."
         if field.tune:
@@ -177,12 +179,9 @@ def _help(field: ParamField) -> str:
     return text.strip() or None
 
 
-def _choice(value: Any) -> str:
-    return "none" if value is None else str(value).replace("_", " ")
-
-
-def _plain(value: Any) -> str:
-    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else _choice(value)
+def _plain(field: ParamField, value: Any) -> str:
+    text = number(value) if isinstance(value, int | float) and not isinstance(value, bool) else field.option(value)
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _tidy(value: float) -> float:

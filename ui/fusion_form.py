@@ -133,10 +133,10 @@ def _weights(key: str, field: ParamField, parts: Mapping[str, str]) -> Any:
         words,
         default=start,
         required=True,
-        format_func=lambda word: MODES.get(word, word.capitalize()),
+        format_func=lambda word: MODES.get(word, field.option(word)),
         key=f"fusion-weights-{key}",
         persist_state="session",
-        help=MODES_HELP if set(words) <= set(MODES) else md(field.help),
+        help=MODES_HELP if set(words) <= set(MODES) else md(field.named_help),
     )
     if mode != "by hand":
         return mode or start

@@ -110,7 +110,7 @@ def _became(asked: Params, resolved: Params) -> str:
     for field in fields(type(asked)):
         value = getattr(resolved, field.name)
         if field.auto and getattr(asked, field.name) == "auto":
-            shown = number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value).replace("_", " ")
+            shown = number(value) if isinstance(value, int | float) and not isinstance(value, bool) else field.option(value)
             parts.append(f"{field.label.lower()} {shown}")
     return listing(parts, 8)
 

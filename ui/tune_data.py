@@ -79,6 +79,11 @@ class View:
         """A setting by its label."""
         return self.fields[name].label if name in self.fields else name.replace("_", " ").capitalize()
 
+    def said(self, name: str, value: Any) -> str:
+        """A setting's value as people read it, an option by its name."""
+        field = self.fields.get(name)
+        return field.option(value) if field and isinstance(value, str) and value in field.choices else plain(value)
+
     def scale(self, name: str) -> str:
         """ "log" or "linear": how a setting was searched."""
         row = next((row for row in self.space if row.get("name") == name), None)
@@ -234,7 +239,7 @@ def table(view: View) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     for name in frame.columns:
         if name.startswith("param:") and not pd.api.types.is_numeric_dtype(frame[name]):
-            frame[name] = [None if v is None else plain(v) for v in frame[name]]
+            frame[name] = [None if v is None else view.said(name.removeprefix("param:"), v) for v in frame[name]]
     return frame
 
 

@@ -16,7 +16,7 @@ from recsys_core.evaluation import higher_is_better, metric_label
 from . import charts
 from .text import number, short
 from .tune_charts import is_log, is_number, told
-from .tune_data import Trial, View, figure, plain
+from .tune_data import Trial, View, figure
 
 AXES = 6  # the objective among them: more cannot be read
 LABEL = 16
@@ -108,9 +108,9 @@ def _plate() -> dict[str, Any]:
 def _axis(view: View, name: str, values: Sequence[Any]) -> Axis:
     label = _wrapped(view.label(name))
     if not all(is_number(v) for v in values):
-        known = list(dict.fromkeys(plain(v) for v in values))
+        known = list(dict.fromkeys(view.said(name, v) for v in values))
         place = {v: (n + 0.5) / len(known) for n, v in enumerate(known)}
-        return Axis(label, [place[plain(v)] for v in values], [(place[v], charts.plain(short(v, LABEL))) for v in known])
+        return Axis(label, [place[view.said(name, v)] for v in values], [(place[v], charts.plain(short(v, LABEL))) for v in known])
     log = is_log(view, name, values)
     drawn = [math.log10(v) if log else float(v) for v in values]
     ends = (min(drawn), max(drawn))

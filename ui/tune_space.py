@@ -53,16 +53,16 @@ def _row(model_key: str, row: Row, field: ParamField, out: dict[str, list[Any]])
     key = f"tune-space/{model_key}/{row['name']}"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=key.replace("/", "-")):
         with st.container(width=300, gap=None):
-            about = " ".join(filter(None, [field.help, _limits(row, field), BY_RATIO if row["scale"] == "log" else ""]))
+            about = " ".join(filter(None, [field.named_help, _limits(row, field), BY_RATIO if row["scale"] == "log" else ""]))
             on = st.checkbox(md(row["label"]), value=bool(row["searched"]), key=f"{key}/on", help=about or None, persist_state="session")
             st.caption(f"Default: {md(_default(row, field))}")
-        values = _values(row, key, not on) if row["values"] else _range(row, field, key, not on)
+        values = _values(row, field, key, not on) if row["values"] else _range(row, field, key, not on)
     if on:
         out[row["name"]] = values
 
 
 def _default(row: Row, field: ParamField) -> str:
-    told = plain(row["default"])
+    told = _named(field, row["default"])
     return f"{told}, chosen for this data" if field.auto and field.default == "auto" and row["default"] != "auto" else told
 
 
@@ -70,14 +70,18 @@ def _limits(row: Row, field: ParamField) -> str:
     return "" if row["values"] else f"Usual range: {number(row['low'])} to {number(row['high'])}. Allowed: {field.rule}."
 
 
-def _values(row: Row, key: str, off: bool) -> list[Any]:
+def _named(field: ParamField, value: Any) -> str:
+    return field.option(value) if value in field.choices else plain(value)
+
+
+def _values(row: Row, field: ParamField, key: str, off: bool) -> list[Any]:
     options = list(row["values"])
     picked = st.pills(
         f"Values of {row['label']}",
         options,
         selection_mode="multi",
         default=options,
-        format_func=plain,
+        format_func=lambda value: _named(field, value),
         key=f"{key}/values",
         label_visibility="collapsed",
         disabled=off,

@@ -14,7 +14,7 @@ from .errors import error_box, guard, notify
 from .text import md
 from .train_prefill import prefill_model, prefill_protocol
 from .train_submit import order_of
-from .tune_data import Trial, View, differing, figure, plain, settings_of, train_spec, usable, verdict
+from .tune_data import Trial, View, differing, figure, settings_of, train_spec, usable, verdict
 
 ASKED = "_tune_asked"  # run ids that were queued here, by study
 LUCK = "The best of many trials owes a little to luck, so expect slightly less on the test part."
@@ -90,8 +90,8 @@ def _settings(view: View, trial: Trial) -> None:
         rows = {"Setting": [], "Default": [], "This trial": []}
         for name, base, value in changed:
             rows["Setting"].append(md(view.label(name), 60))
-            rows["Default"].append(md("chosen for the data" if base == "auto" else plain(base), 60))
-            rows["This trial"].append(f"**{md(plain(value), 60)}**")
+            rows["Default"].append(md("chosen for the data" if base == "auto" else view.said(name, base), 60))
+            rows["This trial"].append(f"**{md(view.said(name, value), 60)}**")
         st.table(rows, border="horizontal", width="content", hide_index=True)
 
 

@@ -67,7 +67,8 @@ class AutoFusion(LinearFusion):
         normalization: Normalisation = param(
             "z",
             label="Score scale",
-            help="How scores are made comparable. z: distance from the user's mean score; minmax: 0 to 1; rank: order only.",
+            help="How scores are made comparable. z: distance from the user's mean score; minmax: the lowest is 0, the "
+            "highest 1; rank: the order alone.",
             advanced=True,
         )
 

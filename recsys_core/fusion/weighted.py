@@ -40,7 +40,8 @@ class Weighted(LinearFusion):
         normalization: Normalisation = param(
             "z",
             label="Score scale",
-            help="How scores are made comparable. z: distance from the user's mean score; minmax: 0 to 1; rank: order only.",
+            help="How scores are made comparable. z: distance from the user's mean score; minmax: the lowest is 0, the "
+            "highest 1; rank: the order alone.",
         )
 
     def __init__(self, params: Any = None, **values: Any) -> None:

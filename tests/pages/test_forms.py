@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from recsys_core import params as params_module
 from recsys_core import registry
+from recsys_core.data.features.settings import SETTINGS, settings_fields
 from recsys_core.params import PRESETS, Params, param
 from ui import text
 
@@ -81,7 +82,7 @@ def test_small_numbers_keep_their_digits() -> None:
 def test_lists_words_and_nothing() -> None:
     at = _open()
     assert at.session_state["out"]["limit"] is None and at.session_state["out"]["weights"] == "learn"
-    next(s for s in at.selectbox if s.label == "Weights").select("set by hand").run()
+    next(s for s in at.selectbox if s.label == "Weights").set_value("set by hand").run()
     next(t for t in at.text_input if "Weights" in t.label).set_value("2, 1").run()
     assert at.session_state["out"]["weights"] == ["2", "1"]
     assert params_module.build(Example, at.session_state["out"]).weights == [2.0, 1.0]
@@ -156,3 +157,30 @@ def test_untrusted_text_cannot_become_markup() -> None:
 )
 def test_figures_read_like_a_person_would_say_them(shown: str, expected: str) -> None:
     assert shown == expected
+
+
+class Words(Params):
+    loss: Literal["softmax", "bce", "of_mine"] = param("bce", label="Loss", help="softmax and bce: known. of_mine: not; bce is odd.")
+    path: Literal["up", "way_down"] = param("up", label="Path", help="way_down: lower.", names={"up": "Upwards", "way_down": "All the way"})
+
+
+def test_options_are_called_by_their_names_and_stored_as_they_are() -> None:
+    at = AppTest.from_function(_example, args=({}, {}), default_timeout=20)
+    at.session_state["cls"] = Words
+    at.run()
+    loss, path = at.selectbox
+    assert loss.options == ["Ranking (softmax)", "Chosen or not (BCE)", "Of mine"] and path.options == ["Upwards", "All the way"]
+    assert loss.help == "Ranking (softmax) and Chosen or not (BCE): known. of_mine: not; Chosen or not (BCE) is odd."
+    assert path.help == "All the way: lower."
+    path.select("All the way").run()
+    assert at.session_state["out"] == {"loss": "bce", "path": "way_down"}
+
+
+def test_every_option_of_every_plug_in_has_a_name_of_its_own() -> None:
+    sets = [cls.Params for kind in registry.KINDS for cls in registry.all_of(kind).values() if hasattr(cls, "Params")]
+    described = [f for one in sets for f in params_module.fields(one)] + [f for kind in SETTINGS for f in settings_fields(kind)]
+    assert not {(f.name, value) for f in described for value in f.choices if value not in f.names}, "add it to option_names, or names="
+    for field in described:
+        said = [field.option(value) for value in field.choices]
+        assert len(set(said)) == len(said) and not any("_" in text or text[0].islower() for text in said)
+        assert not [value for value in map(str, field.choices) if "_" in value and value in field.named_help], field.named_help

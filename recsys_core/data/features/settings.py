@@ -35,7 +35,7 @@ class DateSettings(Params):
     )
     day_first: bool = param(False, label="Day before month", help="Whether 03/04/2020 is the 3rd of April.", advanced=True)
     unit: Literal["s", "ms"] | None = param(
-        None, label="Numbers count", help="For dates written as numbers since 1970: seconds (s) or thousandths (ms).", advanced=True
+        None, label="Numbers count", help="For dates written as numbers since 1970: seconds, or thousandths of them.", advanced=True
     )
 
 
@@ -68,8 +68,9 @@ SETTINGS: dict[str, type[Params]] = {
 def settings_fields(kind: str) -> tuple[ParamField, ...]:
     """What an editor needs to know of each setting, in order; none for kinds without."""
     described = fields(SETTINGS.get(kind, NoSettings))
-    encoders = tuple(registry.keys("text_encoder")) if kind == "text" else ()
-    return tuple(replace(one, kind="choice", choices=encoders) if one.name == "encoder" and encoders else one for one in described)
+    encoders = {key: cls.label for key, cls in registry.all_of("text_encoder").items()} if kind == "text" else {}
+    choice = {"kind": "choice", "choices": tuple(encoders), "names": encoders}
+    return tuple(replace(one, **choice) if one.name == "encoder" and encoders else one for one in described)
 
 
 def checked(kind: str, settings: dict[str, Any] | None, owner: str = "") -> dict[str, Any]:

@@ -79,7 +79,7 @@ def weighting() -> Any:
     return param(
         "auto",
         label="Weight of repeated interactions",
-        help="Does the 100th play count? Binary: no. Log: a little. Linear: as much as the first. Auto: log, or binary for ratings.",
+        help="Does the 100th play count? Binary: no. Log: a little. Linear: as much as the first. Automatic: a little, but no for ratings.",
     )
 
 

@@ -65,7 +65,7 @@ class LMF(FactorModel):
         weighting: Literal["binary", "log"] | Literal["auto"] = param(
             "auto",
             label="Weight of repeated interactions",
-            help="Whether 100 plays count more than one: no (binary) or a little (log). Auto: log, or binary for ratings.",
+            help="Whether 100 plays count more than one: no (binary) or a little (log). Automatic: a little, but no for ratings.",
         )
 
         popularity_correction: float = shared.popularity_correction(0.5, (0, 1.2, "linear"))

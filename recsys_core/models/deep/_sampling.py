@@ -24,8 +24,8 @@ class SampledParams(TrainingParams):
     sampler: Literal["uniform", "popularity", "in_batch", "hard", "mixed"] = param(
         "uniform",
         label="How the items compared with are found",
-        help="uniform: any item. popularity: popular items more often. in_batch: what others in the same step chose. "
-        "hard: those the model now ranks highest of several times as many (slower). mixed: half in_batch, half uniform.",
+        help="uniform: all are as likely. popularity: by how often they were chosen. in_batch: what others in the same step chose. "
+        "hard: those the model now ranks highest of several times as many (slower). mixed: half of what others chose, half any item.",
         advanced=True,
     )
     negatives: int | Literal["auto"] = param(

@@ -88,7 +88,7 @@ class SequenceParams(TrainingParams):
         label="What it learns",
         help="full_softmax: the next item above all others (best lists). sampled_softmax: above a sample of them, for large catalogues. "
         "gbce and bce: chosen or not, against a few items each; bce is the original way and clearly weaker. "
-        "Automatic: full for a small catalogue, else sampled.",
+        "Automatic: over all items of a small catalogue, else over a sample.",
     )
     negatives: int | Literal["auto"] = param(
         "auto",
@@ -104,7 +104,7 @@ class SequenceParams(TrainingParams):
         "auto",
         label="What is asked",
         help="next: what comes next, from the order of a history. any: what else belongs to a history, in whatever order. "
-        "Automatic: as the validation part asks; next where what is held out came after the history.",
+        "Automatic: as the validation part asks; the next where what is held out came after the history.",
         advanced=True,
     )
 

@@ -60,7 +60,7 @@ class GRU4RecParams(SequenceParams):
         label="What it learns",
         help="full_softmax: the next item above all others (best lists). sampled_softmax: above a sample of them, for large catalogues. "
         "bpr_max and top1_max: above the strongest of a sample, the losses of the paper. gbce and bce: chosen or not. "
-        "Automatic: full for a small catalogue, else sampled.",
+        "Automatic: over all items of a small catalogue, else over a sample.",
     )
     score_penalty: float = param(
         0.5,
