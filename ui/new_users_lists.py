@@ -9,7 +9,7 @@ import streamlit as st
 
 from recsys_core.errors import WorkbenchError
 
-from .inspect_items import Names, attribute_table, described, in_full
+from .inspect_items import Names, attribute_table, in_full
 from .inspect_reasons import reasons
 from .new_users_data import Listed, Told, adapts, listed, personal, scale_of
 from .new_users_state import marks
@@ -17,7 +17,7 @@ from .text import both_ends, count, listing, md, number
 
 MOST_GONE = 3
 FITS = 28  # characters of a name in a card
-NARROW = 26  # of a title, where three lists stand side by side
+LONGEST = 80  # of a title, which takes as many lines as it needs
 SLOW = 10.0  # milliseconds, below which a decimal is told
 
 
@@ -26,8 +26,8 @@ def lists_card(runs: Sequence[Any], names: Names, told: Told) -> list[tuple[Any,
     shown = []
     with st.grid(max(1, len(runs)), min_column_width=230, gap="small"):
         for place, run in enumerate(runs):
-            with st.container(border=True, height="stretch", gap=None, key=f"list-{place}"):
-                found = _one(place, run, names, told, len(runs) > 2)
+            with st.container(border=True, height="stretch", gap="xsmall", key=f"list-{place}"):
+                found = _one(place, run, names, told, len(runs) < 3)
                 if found is not None:
                     shown.append((run, found))
     if shown:
@@ -35,7 +35,7 @@ def lists_card(runs: Sequence[Any], names: Names, told: Told) -> list[tuple[Any,
     return shown
 
 
-def _one(place: int, run: Any, names: Names, told: Told, narrow: bool) -> Listed | None:
+def _one(place: int, run: Any, names: Names, told: Told, wide: bool) -> Listed | None:
     st.markdown(f"**{md(run.name, 60)}**", wrap=False, help=md(run.name, 200) if len(run.name) > FITS else None)
     try:
         now = listed(run.id, told)
@@ -47,7 +47,8 @@ def _one(place: int, run: Any, names: Names, told: Told, narrow: bool) -> Listed
     if not now.items:
         st.caption("The list is empty: nothing is left to recommend.")
     for rank, (item, mark) in enumerate(zip(now.items, marks(now.items, before), strict=True), start=1):
-        label = f"{rank}\\. {md(both_ends(names.title(item), NARROW)) if narrow else described(names, item, 60)}"
+        categories = md(names.categories(item), 40) if wide else ""
+        label = f"{rank}\\. {md(both_ends(names.title(item), LONGEST))}" + (f" :gray[{categories}]" if categories else "")
         _line(f"{place}-{item}", label, item, now.scores[rank - 1], run, names, told, mark)
     gone = [md(both_ends(names.title(item), 30)) for item in before or () if item not in now.items and item != told[-1][0]]
     if gone:
@@ -75,12 +76,9 @@ def mark_text(mark: str) -> str:
 
 
 def _line(key: str, label: str, item: str, score: float, run: Any, names: Names, told: Told, mark: str) -> None:
-    with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xsmall"):
-        with st.container(width="stretch"):
-            why = {"type": "tertiary", "help": in_full(names, item), "wrap": False, "on_change": "rerun"}
-            box = st.popover(label, key=f"why-{key}", **why)
-        if mark:
-            st.markdown(mark_text(mark), width="content")
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xsmall", key=f"line-{key}"):
+        st.markdown(f":small[{label}] {mark_text(mark)}".strip(), width="stretch")
+        box = st.popover("Why?", key=f"why-{key}", type="tertiary", help=in_full(names, item), wrap=False, on_change="rerun")
     if box.open:
         with box:
             _details(run, item, score, names, told)
@@ -96,7 +94,7 @@ def _details(run: Any, item: str, score: float, names: Names, told: Told) -> Non
 
 
 def _legend(run: Any, told: Told) -> None:
-    said = ["Times are measured inside the model. Click an item to see why it is there."]
+    said = ["Times are measured inside the model. *Why?* tells why an item is there."]
     if told:
         said.insert(0, "Marks: against the list before the last answer that said something.")
     if any(not liked for _, liked in told) and not scale_of(run.id).has_ratings:

@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from recsys_core.context import RunContext
 from recsys_core.data.dataset import Dataset, from_frame
@@ -293,6 +294,26 @@ def test_facts_are_few_short_and_safe() -> None:
     attributes = {"genres": "A|B", "link": "http://x", "year": "1999", "plot": "long " * 40, "author": "*X*", "pages": "12"}
     names = SimpleNamespace(categories=lambda item: "A, B", attributes=lambda item: attributes, hints={"categories": "genres"})
     assert facts(names, "i") == ["A, B", "Year: 1999", "Author: \\*X\\*"]
+
+
+def _three_lists(title: str) -> None:
+    from types import SimpleNamespace
+    from unittest.mock import patch
+
+    from ui import new_users_lists
+    from ui.new_users_data import Listed
+
+    names = SimpleNamespace(title=lambda item: title, categories=lambda item: "Drama")
+    runs = [SimpleNamespace(id=key, name=key, model_key="popular") for key in "abc"]
+    with patch.object(new_users_lists, "listed", lambda run, told: Listed(("i1",), (1.0,), (), 0.5)):
+        new_users_lists.lists_card(runs, names, ())
+
+
+def test_titles_stand_in_full_where_three_lists_are_side_by_side() -> None:
+    title = "Dr Strangelove or How I Learned to Stop Worrying and Love the Bomb, Volume 3"
+    at = AppTest.from_function(_three_lists, args=(title,)).run()
+    assert not at.exception, at.exception
+    assert sum(title in str(one.value).replace("\\", "") for one in at.markdown) == 3
 
 
 def test_the_lists_as_csv_run_nothing_in_a_spreadsheet() -> None:
