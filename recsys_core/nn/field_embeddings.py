@@ -56,7 +56,8 @@ class FieldRows(nn.Module):
 
     def __init__(self, table: sparse.csr_matrix, layout: Layout) -> None:
         super().__init__()
-        n, self.n_bags = table.shape[0], len(layout.bags)
+        n = self.n_rows = table.shape[0]
+        self.n_bags = len(layout.bags)
         is_bag = np.isin(layout.field, layout.bags)
         bags = sparse.csr_matrix(table[:, is_bag])
         bags.sort_indices()

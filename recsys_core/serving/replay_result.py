@@ -40,7 +40,7 @@ def result_of(found: Replayed, k: int, *, window: int = WINDOW, seed: int = 0) -
         "rates": rates,
         "difference": None if difference is None else difference.as_dict(),
         "beside_popular": None if popular is None else popular.as_dict(),
-        "verdict": verdict(difference, popular, k, people),
+        "verdict": verdict(difference, popular, k, people, one_each=n == people and np.array_equal(*map(found.hits.get, LINES[:2]))),
         "helps": says(difference, people),
         "points": points(found, window),
     }
@@ -75,8 +75,8 @@ def says(difference: Difference | None, people: int) -> str:
     return "helps" if difference.difference > 0 else "hurts"
 
 
-def verdict(difference: Difference | None, popular: Difference | None, k: int, people: int) -> list[str]:
-    """Sentences, the first of which decides."""
+def verdict(difference: Difference | None, popular: Difference | None, k: int, people: int, *, one_each: bool = False) -> list[str]:
+    """Sentences, the first of which decides. one_each: nobody was measured more than once, and nothing changed."""
     if difference is None or popular is None:
         return ["It cannot be told: none of the held-out events was of an item its user liked and did not have before."]
     frozen, online = difference.mean_a, difference.mean_b
@@ -84,7 +84,12 @@ def verdict(difference: Difference | None, popular: Difference | None, k: int, p
     shares = f"{found}, {_share(frozen)} when it stayed as trained"
     gap = f"{_points(difference.difference)} percentage points, 95 % interval {_points(difference.low)} to {_points(difference.high)}"
     kind = says(difference, people)
-    if kind == "unclear":
+    if one_each and kind == "unclear":
+        first = (
+            "It cannot be told from this result whether learning online helps: every user has one held-out event, so nothing of theirs "
+            "came in before it. Train with the split rule 'Global time', and replay that."
+        )
+    elif kind == "unclear":
         few = f" with {people} users" if people < LEAST_USERS else ""
         first = f"It cannot be told on this data whether learning online helps{few}: {shares} ({gap})."
     else:

@@ -107,6 +107,9 @@ def test_it_says_that_it_cannot_tell(file: Path) -> None:
     result = result_of(replay(Bundle.open(file), _by_chance(), None, k=5), 5)
     assert result["helps"] == "unclear" and result["verdict"][0].startswith("It cannot be told")
     assert result["difference"]["low"] < 0 < result["difference"]["high"]
+    pairs = {user: (user, item) for user, item in zip(_by_chance().users, _by_chance().items, strict=True)}
+    one_each = result_of(replay(Bundle.open(file), _events(list(pairs.values())), None, k=5), 5)
+    assert one_each["measured"] == one_each["users"] and "every user has one held-out event" in one_each["verdict"][0]
     none = np.empty(0, int)
     nothing = Replayed(dict.fromkeys(("online", "frozen", "popular"), none > 0), none, [], none, none / 1.0, 1, 2, 0, 0, 0.0)
     empty = result_of(nothing, 5)

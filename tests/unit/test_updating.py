@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from recsys_core.errors import Unsupported
 MODELS = ["ease", "item_knn", "als", "popular", "user_knn", "seq_item_knn", "rp3beta", "bpr", "pure_svd", "mult_vae"]
 SMALL = {
     "mult_vae": {"epochs": 2},
+    "anil": {"epochs": 1, "factors": 8},
     "bpr": {"iterations": 5, "factors": 8},
     "als": {"factors": 8, "iterations": 5},
     "pure_svd": {"factors": 8},
@@ -124,6 +127,21 @@ def test_a_fusion_takes_in_what_its_parts_do(frame: pd.DataFrame) -> None:
     assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(now, then, strict=True)]) > 0.9
     with pytest.raises(Unsupported, match="no place for 2 items"):
         registry.get("model", "average")(models=["ease", "pure_svd"]).fit(before).updated(after)
+
+
+def test_a_model_that_adapts_adapts_to_what_came_since_and_newcomers_have_no_columns(frame: pd.DataFrame) -> None:
+    before, after = datasets(frame, new_items=False)
+    table = pd.DataFrame({"age": np.arange(before.n_users) % 5, "city": np.array(["a", "b"])[np.arange(before.n_users) % 2]})
+    model = fitted("anil", replace(before, user_table=table))
+    longer = table.reindex(range(after.n_users))
+    updated = model.updated(replace(after, user_table=longer))
+    changed = np.flatnonzero(after.user_counts[: before.n_users] > before.user_counts)
+    newcomers = np.arange(before.n_users, after.n_users)
+    assert len(changed) and len(newcomers)
+    expected = model.scores_after(after.histories(changed), changed)
+    np.testing.assert_allclose(updated.scores(changed), expected, rtol=1e-5)
+    assert np.abs(updated.scores(changed) - model.scores(changed)).max() > 1e-3
+    np.testing.assert_allclose(updated.scores(newcomers), model.scores_after(after.histories(newcomers)), rtol=1e-5)
 
 
 def test_what_cannot_be_updated_says_so(frame: pd.DataFrame) -> None:

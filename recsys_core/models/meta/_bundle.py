@@ -13,14 +13,19 @@ import numpy as np
 from .._portable import Portable
 
 if TYPE_CHECKING:
+    from ...context import RunContext
+    from ...data.dataset import Dataset
     from ._base import MetaRecommender
 
 
 class Bundled:
-    """The part of a model that adapts which a bundle is made of."""
+    """The part of a model that adapts which a bundle is made of, and a newer one."""
 
     def _portable(self: Any) -> Portable:
         return pack(self)
+
+    def _update(self, before: Dataset, ctx: RunContext) -> None:
+        """What was learnt stays: lists are adapted to the histories as they are now. Users who came later have no columns."""
 
 
 def pack(model: MetaRecommender) -> Portable:

@@ -158,7 +158,8 @@ class MetaNet(nn.Module):
         return self.vector(content), self.role(content), self.lean(content)[:, 0]
 
     def users(self, codes: Tensor) -> Tensor:
-        """(B, d): what the rows of the user table say; zeros for code -1 or without a table."""
+        """(B, d): what the rows of the user table say; zeros for code -1, for users who came after training, and without a table."""
         if self.user_fields is None:
             return torch.zeros(len(codes), self.size, device=codes.device)
-        return self.user_fields(self.user_rows.take(codes.clamp(min=0))).sum(1) * (codes >= 0)[:, None]
+        told = (codes >= 0) & (codes < self.user_rows.n_rows)
+        return self.user_fields(self.user_rows.take(torch.where(told, codes, 0))).sum(1) * told[:, None]
