@@ -5,7 +5,7 @@
 MovieLens 100K, the fixed training file, defaults of every model but few passes for networks (what is learnt changes neither size nor
 time; no accuracy is claimed). Each bundle is written as fp32, float16 and int8; `python -m recsys_core.portable.measure` opens it in a
 process of its own, which imports numpy, and onnxruntime where there is a network, and answers 500 lists of 20 for training users.
-Resident memory counts the touched pages of the mapped file too. Times are the quicker of two answers to the same question.
+Resident memory counts the touched pages of the mapped file too. Times are of each list asked for once.
 """
 
 from __future__ import annotations

@@ -68,9 +68,14 @@ class Bundle:
         return str(self.manifest["model"]["label"])
 
     # ---- who ---------------------------------------------------------------------------------------
+    @property
+    def has_histories(self) -> bool:
+        """Whether it was made with its users."""
+        return "users/indptr.npy" in self.archive
+
     def history(self, user: int) -> History:
         """All a training user did (code), oldest first; empty where the bundle was made without users."""
-        if user < 0 or "users/indptr.npy" not in self.archive:
+        if user < 0 or not self.has_histories:
             return History.of([])
         indptr = self._histories["indptr"]
         at = slice(int(indptr[user]), int(indptr[user + 1]))

@@ -1,4 +1,5 @@
-"""Ids in a bundle. Items by their ids, users only by a hash: whoever holds the file cannot list who is in it."""
+"""Ids in a bundle. Items by their ids, users only by a hash, so that no list of names goes along. It is no secret: whoever can guess an
+id (numbers, mail addresses) can find out whether it is in the file, and its history. A bundle made without users holds nobody's."""
 
 from __future__ import annotations
 

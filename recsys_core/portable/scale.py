@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from .history import History
 @dataclass(frozen=True)
 class Scale:
     """has_ratings: values are ratings. threshold: from this value on one counts as liked. like, dislike: the usual values of both.
-    model_threshold: by which the model parts what it is told (None: it takes all for liked). predicts_ratings: it is told everything."""
+    model_threshold: by which the model parts what it is told (None: it takes all for liked). predicts_ratings: it is told everything.
+    lowest, highest: ratings of the data; None: not known."""
 
     has_ratings: bool
     like: float
@@ -20,6 +22,14 @@ class Scale:
     threshold: float | None
     model_threshold: float | None
     predicts_ratings: bool
+    lowest: float | None = None
+    highest: float | None = None
+
+    def held(self, values: Any) -> Any:
+        """Ratings within those of the data, the shape of what is given: a model that predicts them believes any number."""
+        if not self.has_ratings or self.lowest is None or self.highest is None:
+            return values
+        return np.clip(values, self.lowest, self.highest) if isinstance(values, np.ndarray) else min(max(values, self.lowest), self.highest)
 
     @property
     def plain_like(self) -> float:

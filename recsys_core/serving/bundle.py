@@ -65,10 +65,13 @@ def write_bundle(
         "data": {
             "name": data.name, "n_users": data.n_users, "n_items": data.n_items,
             "n_interactions": len(data), "has_times": data.time is not None,
+            "last_time": None if data.time is None or not len(data) else int(data.time.max()),
         },
         "scale": {
             "has_ratings": scale.has_ratings, "like": scale.like, "dislike": scale.dislike, "threshold": scale.threshold,
             "model_threshold": data.threshold, "predicts_ratings": model.predicts_ratings(),
+            "lowest": float(data.value.min()) if scale.has_ratings and len(data) else None,
+            "highest": float(data.value.max()) if scale.has_ratings and len(data) else None,
         },
         "title_column": title_column,
         "codec": codec,

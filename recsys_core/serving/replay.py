@@ -99,7 +99,7 @@ def replay(
     Cost: three lists an event, about three times the predictor's time for one."""
     now = [float(events.times[0]) if len(events) else 0.0]
     predictor = Predictor(bundle, log, half_life_days=half_life_days, max_users=10**6, watch_drift=False, clock=lambda: now[0])
-    popularity = Popularity(bundle.counts, half_life_days)
+    popularity = Popularity(bundle.counts, half_life_days, bundle.manifest["data"].get("last_time"))
     like = _teller(predictor)
     before: dict[str, History] = {}
     for user, item, value, when in events.given:

@@ -11,8 +11,9 @@ import pandas as pd
 from ..data.dataset import Dataset
 from ..data.ids import IdMap
 from ..evaluation.questions import AnswerScale
+from .live.records import LIKES
 
-LIKES = ("click", "view", "like", "purchase")
+AGAIN = "said again later about the same item"
 EVENT_COLUMNS = ("user", "item", "event", "value", "time", "features")
 
 
@@ -66,18 +67,21 @@ def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) 
     if not scale.has_ratings:
         disliked = (kind == "dislike") | ((kind == "rating") & ~np.isnan(value) & ~scale.liked(np.nan_to_num(value)))
         reasons[disliked] = "of the kind dislike, for which this data has no value"
+        judged = disliked | ((kind == "rating") & ~np.isnan(value))
         reasons[(reasons == "") & (np.arange(n) < _last(user, item, disliked))] = "taken back by a dislike later"
+        again = (reasons == "") & (_last(user, item, judged) >= 0)  # of what was judged, the last word stands alone
+        reasons[again & (np.arange(n) < _last(user, item, again))] = AGAIN
     if not new_items:
         reasons[(reasons == "") & ~known_item] = "on items the model was not trained on"
     if scale.has_ratings:
         keep = np.flatnonzero(reasons == "")
         repeated = pd.DataFrame({"user": user.to_numpy()[keep], "item": item.to_numpy()[keep]}).duplicated(keep="last").to_numpy()
-        reasons[keep[repeated]] = "said again later about the same item"
+        reasons[keep[repeated]] = AGAIN
     keep = reasons == ""
     left_out = {reason: int(count) for reason, count in pd.Series(reasons[~keep]).value_counts().items()}
     users, items = _longer(data.users, user[keep]), _longer(data.items, item[keep])
     codes_user, codes_item = users.encode(user[keep]), items.encode(item[keep])
-    spoken = keep if scale.has_ratings else disliked
+    spoken = keep if scale.has_ratings else judged
     stays = ~np.isin(_pairs(data.user, data.item), _pairs(data.users.encode(user[spoken]), data.items.encode(item[spoken])))
     times = None
     if data.time is not None:
@@ -87,7 +91,8 @@ def with_events(data: Dataset, events: pd.DataFrame, *, new_items: bool = True) 
             if "time" in events
             else np.full(keep.sum(), np.nan)
         )
-        times = np.concatenate([data.time[stays], np.where(np.isnan(said), last, np.nan_to_num(said)).astype(np.int64)])
+        said = np.where(np.isnan(said), last, np.nan_to_num(said)).astype(np.int64)
+        times = np.concatenate([data.time[stays], _in_order(said, codes_user, data, len(users))])
     joined = Dataset(
         users=users,
         items=items,
@@ -127,6 +132,13 @@ def described(table: pd.DataFrame | None, items: IdMap, known: int, events: pd.D
 
 def _text(cell: object) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+def _in_order(times: np.ndarray, users: np.ndarray, data: Dataset, n_users: int) -> np.ndarray:
+    """int64 (n,): times of events so that nobody's run backwards: they stand in the order in which they came, as while they were served."""
+    before = np.full(n_users, np.iinfo(np.int64).min)
+    np.maximum.at(before, data.user, data.time)
+    return pd.Series(np.maximum(times, before[users])).groupby(users).cummax().to_numpy(dtype=np.int64)
 
 
 def _pairs(users: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -52,6 +52,13 @@ def test_popularity_takes_an_event_late_and_one_after_very_long() -> None:
     assert one.scores(2)[1] == 1.0 and one.scores(2)[0] < 1e-20 and np.isfinite(one.scores(3)).all()
 
 
+def test_an_event_from_before_the_data_makes_the_data_no_older() -> None:
+    one = Popularity(np.array([4.0, 0.0]), 30.0, since=20_000 * DAY)
+    one.add(1, 0.0)
+    one.add(1, 20_000 * DAY)
+    assert one.scores(2).tolist() == [1.0, 0.25]
+
+
 def some_table(n: int = 60) -> dict[str, list]:
     rng = np.random.default_rng(3)
     words = ["river", "night", "long", "house", "sea", "red", "green", "last"]

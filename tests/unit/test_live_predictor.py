@@ -19,7 +19,7 @@ from recsys_core.serving.live.event_log import EventLog
 from recsys_core.serving.live.predictor import Predictor
 from recsys_core.serving.live.records import Context, Filters
 from recsys_core.testing.datasets import tastes
-from tests.unit.live_help import data, opened
+from tests.unit.live_help import data, model, opened
 
 NOW = 2_000_000_000.0
 
@@ -320,11 +320,60 @@ def test_what_no_update_can_hold_is_still_known_after_it(setting: Setting) -> No
     first.feedback("v", "brought later", "like")
     disliked = first.recommend("w").items[0]
     first.feedback("w", disliked, "dislike")
+    for item in [item for item in first.bundle.items.ids if item != disliked][:60]:
+        first.feedback("w", item, "skip")  # which are forgotten one by one; a dislike is not
     bundle = opened(setting.folder / "bundle-False.zip")
     bundle.manifest["updated"] = {"until": read_events(first.log.path)[2]}
     updated = Predictor(bundle, EventLog(first.log.path))
     assert skipped not in updated.recommend("u").items and disliked not in updated.recommend("w").items
     assert updated.bundle.items.code("brought later") == bundle.n_items and updated.version("v") == 1
+
+
+def test_an_update_without_users_leaves_it_to_the_log_what_they_did(setting: Setting) -> None:
+    from recsys_core.serving.live.event_log import read_events
+
+    first = setting.predictor()
+    liked = list(first.bundle.items.ids[:3])
+    for item in liked:
+        first.feedback("u", item, "like")
+    about = {"updated": {"until": read_events(first.log.path)[2]}}
+    write_bundle(model(), setting.folder / "nobody.zip", with_users=False, about=about)
+    updated = Predictor(Bundle.open(setting.folder / "nobody.zip"), EventLog(first.log.path))
+    assert updated.recommend("u").path == "fold-in" and not set(liked) & set(updated.recommend("u", k=50).items)
+    assert updated.popularity._weights.tolist() == updated.bundle.counts.tolist(), "in its counts already"
+
+
+@pytest.mark.parametrize("ratings", [False, True])
+def test_an_update_knows_of_everybody_what_was_known_while_it_was_served(setting: Setting, ratings: bool) -> None:
+    from recsys_core.serving.taking_in import with_events
+    from recsys_core.serving.updating import events_of
+
+    rng, predictor = np.random.default_rng(5), setting.predictor(ratings=ratings)
+    train, scale = data(ratings=ratings), predictor.bundle.scale
+    people, items = [*train.users.ids[:6], "new1", "new2"], train.items.ids[:12]
+    for _ in range(300):
+        event = str(rng.choice(["like", "click", "dislike", "rating", "skip"]))
+        when = NOW - float(rng.integers(0, 10**6))  # they come late, and not in order
+        value = float(rng.integers(1, 6)) if event == "rating" else None
+        predictor.feedback(str(rng.choice(people)), str(rng.choice(items)), event, value=value, time=when)
+    joined, _ = with_events(train, events_of(predictor.log.path)[0])
+    for user in people:
+        served = predictor._asked(user, None, None, None).known
+        if not ratings:
+            served = served.take(scale.liked(served.values))
+        kept = joined.histories(joined.users.encode([user]))
+        assert (kept.items.tolist(), kept.values.tolist()) == (served.items.tolist(), served.values.tolist()), user
+
+
+def test_ratings_off_the_scale_are_taken_for_its_end_and_what_is_looked_at_is_the_newest(setting: Setting) -> None:
+    predictor = setting.predictor(ratings=True)
+    item, other = predictor.bundle.items.ids[:2]
+    highest = data(ratings=True).value.max()
+    assert f"end at {highest:g}; 5000 was taken for that" in predictor.feedback("u", item, "rating", value=5000).note
+    assert predictor._asked("u", None, None, None).known.values.tolist() == [highest]
+    assert predictor._asked(None, [item], [1e9], None).known.values.tolist() == [highest]
+    known = predictor._asked("u", None, None, Context(time=5.0, item=other)).known
+    assert known.items[-1] == 1 and known.times[-1] >= known.times[0]
 
 
 def test_of_a_fusion_it_is_told_which_model_brought_an_item(tmp_path: Path) -> None:

@@ -163,3 +163,17 @@ def test_scores_that_are_no_numbers_are_refused(files: dict[str, Path], tmp_path
     monkeypatch.setattr(Bundle, "best", lambda self, history, k: (np.arange(k), np.full(k, np.nan, np.float32)))
     with pytest.raises(BadInput, match="no numbers"):
         Live(files["ease"], spool=tmp_path / "spool", make=Predictor)
+
+
+def test_without_a_log_what_was_told_is_handed_on(files: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copy(files["ease"], tmp_path / "live.zip")
+    live = Live(tmp_path / "live.zip")
+    liked, skipped, disliked = live.predictor.recommend("u", k=3).items
+    for item, event in ((liked, "like"), (skipped, "skip"), (disliked, "dislike"), ("later", "like")):
+        live.predictor.feedback("u", item, event, features={"genres": "Drama"} if item == "later" else None)
+    replaced(tmp_path / "live.zip", files["knn"])
+    assert live.watch() and live.predictor.version("u") == live.predictor.n_events == 4
+    answer = live.predictor.recommend("u", k=100)
+    assert answer.path == "fold-in" and not {liked, skipped, disliked, "later"} & set(answer.items)
+    assert "later" in live.predictor.recommend("somebody else", k=200).items and live.predictor.popularity.scores(1000).max() == 1
+    live.close()

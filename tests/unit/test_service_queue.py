@@ -143,6 +143,25 @@ def test_a_batch_that_is_out_of_time_stops_at_once(tmp_path, monkeypatch):
         assert len(computed) < 6 and computed[-1] == "after"
 
 
+def test_a_batch_that_is_done_in_part_says_so(tmp_path, monkeypatch):
+    real = doing.Service.each
+    monkeypatch.setattr(doing.Service, "each", lambda self, do, tenant, requests, until: real(self, do, tenant, requests, until)[:3])
+    with client(tmp_path) as service:
+        events = [{"user": "u", "item": "i1", "event": "click"}] * 20
+        answer = service.post("/v1/feedback", json={"events": events})
+        assert answer.status_code == 503 and "3 of 20 entries were done" in answer.json()["error"]["message"]
+
+
+def test_nobody_is_asked_for_as_nobody(tmp_path, monkeypatch):
+    asked, real = [], Predictor.recommend
+    monkeypatch.setattr(Predictor, "recommend", lambda self, *more, **others: asked.append(more) or real(self, *more, **others))
+    with client(tmp_path) as service:
+        assert service.post("/v1/recommend", json={"k": 2}).json()["path"] == "popular" and asked[-1][:2] == (None, None)
+        explained = service.post("/v1/explain", json={"history": ["i1", "i2"], "values": [1, 1], "item": "i3"})
+        assert explained.status_code == 200
+        assert service.post("/v1/explain", json={"history": ["i1"], "values": [1, 1], "item": "i3"}).status_code == 422
+
+
 def test_places_for_new_items_are_shared_by_tenants_and_by_their_keys(tmp_path):
     made = {name: new_key(name, tenant) for name, tenant in (("n1", "north"), ("n2", "north"), ("plain", "south"), ("root", "admin"))}
     keys = KeyRing.load(None, {"RECSYS_API_KEYS": ",".join(line for _, line in made.values())})

@@ -232,7 +232,12 @@ async def _one_or_many(
     until = time.monotonic() + service.work.seconds
     answers: list[bytes] = []
     for at in range(0, len(entries), CHUNK):
-        answers += await service.work.do(service.each, bound, tenant, entries[at : at + CHUNK], until, until=until)
+        some = entries[at : at + CHUNK]
+        found = await service.work.do(service.each, bound, tenant, some, until, until=until)
+        answers += found
+        if len(found) < len(some):
+            rule = f"This took longer than {service.settings.timeout_ms:,} ms; {len(answers)} of {len(entries)} entries were done."
+            raise Problem(503, rule, "Send the others again, fewer at a time.", {"Retry-After": "1"})
     state["log"]["entries"] = len(entries)
     return Response(b'{"%s":[%s]}' % (answered, b",".join(answers)), media_type="application/json")
 

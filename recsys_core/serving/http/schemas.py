@@ -44,6 +44,12 @@ class Context(Strict):
     item: Id | None = Field(None, description="What is looked at right now: the newest entry of the history, for this answer only.")
 
 
+def _paired(request: RecommendRequest | ExplainRequest) -> None:
+    given, items = request.values, request.history or ()
+    if given is not None and len(given) != len(items):
+        raise ValueError(f"'values' has one number for each item of 'history'; got {len(given)} for {len(items)}.")
+
+
 class RecommendRequest(Strict):
     """A list for a user, or for a history given with the request. Neither: what is popular."""
 
@@ -61,9 +67,8 @@ class RecommendRequest(Strict):
     context: Context | None = None
 
     @model_validator(mode="after")
-    def _paired(self) -> RecommendRequest:
-        if self.values is not None and len(self.values) != len(self.history or ()):
-            raise ValueError(f"'values' has one number for each item of 'history'; got {len(self.values)} for {len(self.history or ())}.")
+    def _values(self) -> RecommendRequest:
+        _paired(self)
         return self
 
 
@@ -119,11 +124,13 @@ class ExplainRequest(Strict):
 
     user: Id | None = None
     history: list[Id] | None = Field(None, max_length=MOST_HISTORY)
+    values: list[Number] | None = Field(None, max_length=MOST_HISTORY, description="A value (a rating) for each item of the history.")
     item: Id
     k: Length = Field(5, description="How many reasons.")
 
     @model_validator(mode="after")
     def _somebody(self) -> ExplainRequest:
+        _paired(self)
         if self.user is None and self.history is None:
             raise ValueError("An explanation needs a 'user' or a 'history'; got neither.")
         return self

@@ -143,9 +143,8 @@ class Service:
             if found is not None:
                 self._told(tenant, variant, user, "cached", notes)
                 return found + b',"cached":true}'
-        nobody = request.user is None and request.history is None
         answer = variant.call(lambda predictor: predictor.recommend(
-            None if request.history is not None else request.user, [] if nobody else request.history, request.k, values=request.values,
+            None if request.history is not None else request.user, request.history, request.k, values=request.values,
             filters=variant.filters(request.filters), context=variant.context(request.context),
         ))  # fmt: skip
         start = encode(plain(answer) | {"variant": variant.name})[:-1]
@@ -198,7 +197,9 @@ class Service:
     def explain(self, tenant: Tenant, request: ExplainRequest, notes: dict[str, Any]) -> bytes:
         variant = tenant.of(request.user)
         user = None if request.history is not None else request.user
-        found = variant.about_item(request.item, lambda predictor: predictor.explain(user, request.history, item=request.item, k=request.k))
+        found = variant.about_item(request.item, lambda predictor: predictor.explain(
+            user, request.history, item=request.item, k=request.k, values=request.values
+        ))  # fmt: skip
         notes |= {"variant": variant.name, "answer": found.path}
         parts = [{"item": item, "contribution": share} for item, share in found.parts]
         models = [{"model": model, "contribution": share} for model, share in found.models]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ...errors import BadInput
 
@@ -75,7 +74,6 @@ class ServiceSettings:
     drain_seconds: float = 0.0
     runtime: str = ""
     quiet: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def checked(self) -> ServiceSettings:
         """Itself, with names for its bundles. Raises BadInput where something is out of range."""

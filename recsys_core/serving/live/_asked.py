@@ -52,6 +52,7 @@ def given_history(bundle: Bundle, history: Sequence[str], values: Sequence[float
     if not np.isfinite(numbers).all():
         raise BadInput("Values must be numbers.", "Send finite numbers.")
     known = codes >= 0
+    numbers = bundle.scale.held(numbers)
     return History.of(codes[known], numbers[known]), [item for item, there in zip(history, known, strict=True) if not there]
 
 

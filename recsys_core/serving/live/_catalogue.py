@@ -64,6 +64,10 @@ class Catalogue:
             return "The columns of the item are not made use of: there is no more room for columns of items that came after training."
         return ""
 
+    def features(self, code: int) -> Mapping[str, Any] | None:
+        """The columns an item came with, if it came later and brought any."""
+        return self._features.get(code)
+
     @property
     def content(self) -> Content | None:
         """None where the bundle has no columns."""

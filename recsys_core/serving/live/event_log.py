@@ -27,7 +27,7 @@ from ...portable.ids import hash_of
 from .records import Event
 
 SYNC_SECONDS, RETRY_SECONDS, LOOK_SECONDS = 0.2, 1.0, 1.0
-READ_BYTES, MOST_WAITING, MOST_READ_BACK = 2**20, 100_000, 20_000
+READ_BYTES, MOST_WAITING, MOST_READ_BACK = 2**20, 100_000, 5_000
 TAIL_BYTES = 512
 NO_SYNC = (errno.EBADF, errno.EINVAL, errno.EROFS, errno.ENOTSUP)
 
@@ -205,7 +205,7 @@ class EventLog:
                 return []
 
     def of(self, user: str) -> list[tuple[int, Event]]:
-        """(offset, event) of one user, oldest first, of what `fresh` has given; at most the newest 20,000."""
+        """(offset, event) of one user, oldest first, of what `fresh` has given; at most the newest 5,000."""
         with self._lock:
             try:
                 offsets = list(self._index.get(hash_of(user), ()))[-MOST_READ_BACK:]

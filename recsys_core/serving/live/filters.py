@@ -1,9 +1,8 @@
-"""Which items may appear, by the columns of the bundle. What a value of a column allows is worked out once and kept."""
+"""Which items may appear, by the columns of the bundle. Which items have a value is worked out once and kept."""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from ...errors import BadInput
 from .records import Filters
 
-MOST_KEPT = 512  # masks a column, one a value asked for; the one asked for longest ago gives way
+NONE = np.empty(0, np.int32)
 
 
 class _Column:
@@ -21,9 +20,8 @@ class _Column:
     def __init__(self, values: Sequence[Any], n_items: int) -> None:
         self._values, self._n = values, n_items
         self._lock = threading.Lock()
-        self._having: dict[str, list[int]] | None = None
+        self._having: dict[str, np.ndarray] | None = None
         self._numbers: np.ndarray | None = None
-        self._masks: OrderedDict[str, np.ndarray] = OrderedDict()
         self._later: dict[str, list[int]] = {}
         self._later_numbers: list[tuple[int, float]] = []
 
@@ -37,7 +35,7 @@ class _Column:
         """bool (n,): the items with one of these values."""
         out = np.zeros(n, bool)
         for value in wanted:
-            out[: self._n] |= self._mask(value)[:n]
+            out[self._codes(value)] = True
             later = np.array(self._later.get(value, ()), np.int64)
             out[later[later < n]] = True
         return out
@@ -54,23 +52,16 @@ class _Column:
         out[later] = True
         return out
 
-    def _mask(self, value: str) -> np.ndarray:
+    def _codes(self, value: str) -> np.ndarray:
+        """int32: the model's items that have it."""
         with self._lock:
-            found = self._masks.get(value)
-            if found is not None:
-                self._masks.move_to_end(value)
-                return found
             if self._having is None:
-                self._having = {}
+                having: dict[str, list[int]] = {}
                 for code, cell in enumerate(self._values):
                     for part in _values(cell):
-                        self._having.setdefault(part, []).append(code)
-            mask = np.zeros(self._n, bool)
-            mask[self._having.get(value, [])] = True
-            self._masks[value] = mask
-            if len(self._masks) > MOST_KEPT:
-                self._masks.popitem(last=False)
-            return mask
+                        having.setdefault(part, []).append(code)
+                self._having = {part: np.array(codes, np.int32) for part, codes in having.items()}
+        return self._having.get(value, NONE)
 
 
 class ItemFilters:

@@ -11,11 +11,12 @@ FAINT = 1e-30  # float32 ends at 1e-38
 class Popularity:
     """Every event weighs 2^(time / half-life): their sums rank items as fading counts would at any later moment, without touching the
     items that had no event. Training counts begin to fade with the first event: however old the data are, they are what is known until
-    something happens."""
+    something happens. since: UTC seconds of the end of the data, where that is known: an event from before it does not make them older."""
 
-    def __init__(self, counts: np.ndarray, half_life_days: float) -> None:
+    def __init__(self, counts: np.ndarray, half_life_days: float, since: float | None = None) -> None:
         self.half_life = half_life_days * 86_400.0
         self._origin: float | None = None
+        self._since = -np.inf if since is None else float(since)
         self._weights = np.asarray(counts, np.float64).copy()
 
     def add(self, code: int, time: float) -> None:
@@ -23,7 +24,7 @@ class Popularity:
         if code >= len(self._weights):
             self._weights = np.concatenate([self._weights, np.zeros(max(64, code + 1 - len(self._weights)))])
         if self._origin is None:
-            self._origin = time
+            self._origin = max(time, self._since)
         doublings = (time - self._origin) / self.half_life
         if doublings > MOST_DOUBLINGS:
             self._weights *= 0.5**doublings if doublings < 1000 else 0.0

@@ -25,6 +25,7 @@ from ._asked import Asked, given_history, notes_of
 from ._catalogue import MOST_NEW, Catalogue
 from ._reasons import reasons
 from ._state import state_of
+from ._taking_over import take_over
 from .drift import Drift, foretold
 from .event_log import MOST_WAITING, EventLog
 from .near import Near
@@ -57,7 +58,7 @@ class Predictor:
         self.catalogue, self.near = Catalogue(bundle, max_new_items), near
         self._sessions = Sessions(max_users)
         self._lock = RLock()
-        self.popularity = Popularity(bundle.counts, half_life_days)
+        self.popularity = Popularity(bundle.counts, half_life_days, bundle.manifest["data"].get("last_time"))
         self.drift = Drift((bundle.manifest.get("reference") or {}).get("hit_rate@10")) if watch_drift else None
         # What stands before it is in the bundle already; of a log that was begun anew since the update, nothing is.
         if log is not None:
@@ -151,6 +152,9 @@ class Predictor:
         said = Event(user, item, event, value, now if time is None else time, features).checked()
         note = "The time given lies in the future; it was taken for now." if said.time > now + FUTURE_SECONDS else ""
         said = replace(said, time=now if note else float(said.time))
+        if event == "rating" and (held := self.bundle.scale.held(said.value)) != said.value:
+            note = f"{note} Ratings of this data end at {held:g}; {said.value:g} was taken for that.".strip()
+            said = replace(said, value=held)
         if features and self.bundle.items.code(item) < self.bundle.n_items:
             self.catalogue.content  # noqa: B018 - made before the lock is taken
         watched = self.drift is not None and (event in LIKES or (event == "rating" and self.bundle.scale.likes(value)))
@@ -183,7 +187,9 @@ class Predictor:
             return state_of(self)
 
     def adopt(self, other: Predictor) -> None:
-        """Know what another predictor was told and could not write down yet: its log goes on trying to."""
+        """Know what another predictor was told and could not write down yet: its log goes on trying to. Without logs: all it was told."""
+        if self.log is None and other.log is None:
+            return take_over(self, other)
         other._follow()
         with other._lock:
             waiting = list(other._waiting)
@@ -211,7 +217,7 @@ class Predictor:
             code = bundle.users.code(user)
             with self._lock:
                 session = self._session(user)
-                (whole, trained), skips = session.after(bundle.history(code)), list(session.skips)
+                (whole, trained), skips = session.after(bundle.history(code)), session.hidden
                 changed = any(entry[0] < bundle.n_items for entry in session.entries)
         else:
             whole = History.of([])
@@ -220,7 +226,8 @@ class Predictor:
             if at < 0:
                 unknown.append(context.item)
             else:
-                moment = [int(self._clock() if context.time is None else context.time)]
+                last = whole.times[-1] if whole.times is not None and len(whole) else 0  # the newest entry, whatever clock was asked
+                moment = [max(int(last), int(self._clock() if context.time is None else context.time))]
                 looked = History.of([at], [bundle.scale.like], None if whole.times is None and len(whole) else moment)
                 whole, changed = whole.and_then(looked) if len(whole) else looked, changed or at < bundle.n_items
         inside = whole.items < bundle.n_items
@@ -286,7 +293,8 @@ class Predictor:
         code = self.catalogue.code(event.item, event.features)
         if code < 0:
             return
-        if event.event in LIKES or (event.event == "rating" and self.bundle.scale.likes(event.value)):
+        counted = self.log is not None and 0 <= offset < self.log.begins and code < self.bundle.n_items  # in the counts of the bundle
+        if not counted and (event.event in LIKES or (event.event == "rating" and self.bundle.scale.likes(event.value))):
             self.popularity.add(code, event.time)
         if session is not None:
             session.take(code, event.event, event.value, event.time, self.bundle.scale)

@@ -168,7 +168,9 @@ class Live:
         except WorkbenchError as error:  # of the file that was given, not of its copy
             raise type(error)(error.message.replace(copy.name, self.path.name), error.hint) from None
         check(bundle)
-        return self._make(bundle, self._log())
+        predictor = self._make(bundle, self._log())
+        predictor.catalogue.content  # noqa: B018 - the columns of a large catalogue take seconds to read: before anybody waits for it
+        return predictor
 
     def _count(self, predictor: Predictor, *, failed: bool) -> None:
         if self._before is None or predictor is not self._now or (self._answers >= WATCHED and not failed):
