@@ -25,7 +25,7 @@ WIDTH = 1440
 # pixels: whole cards
 HEIGHTS = {
     "home": 684, "data": 1204, "features": 1300,
-    "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1400, "diversity": 1206, "new-users": 1500, "few-clicks": 1180,
+    "train": 1480, "compare": 1402, "inspect": 1250, "export": 1300, "tune": 1400, "diversity": 1206, "new-users": 1076, "few-clicks": 1180,
     "live": 1200, "live-replay": 1560,
 }  # fmt: skip
 INSPECTED = ("ease", "weighted")  # two lists side by side
