@@ -184,7 +184,7 @@ def live(page: Any, url: str, dataset: str, run: str, out: Path) -> None:
     take(page, "live", out)
     page.goto(f"{url}/live?dataset={dataset}&run={run}&tab=Does+learning+online+help%3F")
     page.get_by_role("button", name="Replay the held-out events").click()
-    expect(page.locator(".st-key-live-replay-result")).to_be_visible()
+    expect(page.locator(".st-key-live-replay-result")).to_be_visible(timeout=TRAIN_SECONDS * 1000)
     take(page, "live-replay", out)
 
 
