@@ -212,8 +212,19 @@ def _why(service: LocalService, who: Person, names: Names) -> None:
                 st.markdown(md(names.title(part["item"]), 60), width="stretch", wrap=False)
                 st.progress(min(1.0, share), width=140)
         if parts:
-            sums = "They add up to its score." if found.get("exact") else "An estimate: what taking each one away would change."
-            st.caption(f"What they had that speaks for it, strongest first. {sums}")
+            st.caption(f"What they had that speaks for it, strongest first. {_how_sure(found, parts)}")
+
+
+def _how_sure(found: dict[str, Any], parts: list[dict[str, Any]]) -> str:
+    """What the reasons that are shown are of the whole score."""
+    if not found.get("exact"):
+        return "An estimate: what taking each one away would change."
+    together, total = sum(part["contribution"] for part in parts), found.get("total") or 0.0
+    if total > 0 and 0 <= together < 0.995 * total:
+        return f"Together they are {together / total:.0%} of its score; the rest is from other items of the history.".replace("%", " %")
+    return (
+        "They add up to its score." if abs(together - total) <= 0.005 * abs(total) else "Other items of the history change its score too."
+    )
 
 
 def _steps(run: Any, who: Person, names: Names) -> None:

@@ -97,7 +97,8 @@ def verdict(difference: Difference | None, popular: Difference | None, k: int, p
     second = f"What is popular just then, the same for everybody, reaches {_share(popular.mean_a)}"
     if popular.clear and popular.difference < 0:
         return [first, f"{second}: more than the model online. Look for a better recommender first."]
-    return [first, f"{second}."]
+    unsure = "" if popular.clear else ", and the model online is not clearly better than that"
+    return [first, f"{second}{unsure}."]
 
 
 def points(found: Replayed, window: int = WINDOW) -> list[dict[str, float]]:
@@ -126,4 +127,4 @@ def _share(value: float) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
+    return f"{round(100 * value, 1) + 0.0:+.1f}"  # no -0.0

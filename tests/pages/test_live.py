@@ -114,3 +114,13 @@ def test_the_chart_of_latencies_has_gaps_where_nobody_looked() -> None:
 
     samples = [{"at": at, "p50_ms": ms, "p95_ms": ms, "p99_ms": ms} for at, ms in ((100, 1.0), (102, 2.0), (400, 3.0), (402, 4.0))]
     assert list(live_charts.speed(samples).data[0].y) == [1.0, 2.0, None, 3.0, 4.0]
+
+
+def test_reasons_say_what_they_are_of_the_whole_score() -> None:
+    from ui.live_try import _how_sure
+
+    parts = [{"item": "a", "contribution": 0.2}, {"item": "b", "contribution": 0.05}]
+    assert "Together they are 50 % of its score" in _how_sure({"exact": True, "total": 0.5}, parts)
+    assert _how_sure({"exact": True, "total": 0.25}, parts) == "They add up to its score."
+    assert "change its score too" in _how_sure({"exact": True, "total": 0.1}, parts)
+    assert _how_sure({"exact": False, "total": 0.25}, parts).startswith("An estimate")

@@ -189,7 +189,7 @@ class ReasonsAnswer(BaseModel):
     item: str
     parts: list[Reason]
     total: float | None
-    exact: bool = Field(description="Whether the parts add up to the score.")
+    exact: bool = Field(description="Whether what all of the history contributes adds up to `total`; the k that weigh most are given.")
     method: str
     path: str
     models: list[Part] = Field(description="Of a fused model: what each of its parts brought.")

@@ -35,7 +35,8 @@ def reasons(bundle: Bundle, asked: Asked, item: int, score: float, path: Path, k
     found = bundle.form.shares(item, told)
     if found is not None:
         parts, exact = found
-        method = "What each item of the history adds to the score" + ("; the parts add up to it." if exact else ", as shares.")
+        sure = "; those of the whole history add up to it." if exact else ", as shares."
+        method = f"What each item of the history adds to the score{sure}"
     else:
         told = told.last(LEFT_OUT_AT_MOST)
         everything = np.arange(len(told))
