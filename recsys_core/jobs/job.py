@@ -7,13 +7,12 @@ ends, by the queue after), process.json, progress.jsonl (appended), heartbeat (t
 from __future__ import annotations
 
 import datetime as dt
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..store.files import read_json, read_json_cached
+from ..store.files import json_object, read_json, read_json_cached, tail_lines
 from .process import is_alive, is_here
 from .spec import ENDED, JobSpec, State, TrainSpec
 
@@ -109,9 +108,9 @@ class Job:
         """The latest: {"stage", "fraction", "message", "epoch", "epochs", "metrics", "seconds_left", "at"}; {} at first.
 
         seconds_left: of the whole job, from the share that is done."""
-        lines = _tail(self.path / "progress.jsonl")
+        lines = tail_lines(self.path / "progress.jsonl")
         for line in reversed(lines):
-            found = _parsed(line)
+            found = json_object(line)
             if found is not None:
                 return found
         return {}
@@ -122,12 +121,12 @@ class Job:
             lines = (self.path / "progress.jsonl").read_text(encoding="utf-8").splitlines()
         except OSError:
             return []
-        steps = [step for step in map(_parsed, lines) if step is not None]
+        steps = [step for step in map(json_object, lines) if step is not None]
         return epochs_of(steps)
 
     def log(self, last: int = 200) -> str:
         """The end of the log, with the traceback of a failure."""
-        return "\n".join(_tail(self.path / "log.txt", 200_000)[-last:])
+        return "\n".join(tail_lines(self.path / "log.txt", 200_000)[-last:])
 
     @property
     def process(self) -> dict[str, Any]:
@@ -160,24 +159,3 @@ def epochs_of(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
             about = {"stage": key[0], "epoch": key[1], "at": step.get("at")} | ({"replayed": True} if step.get("replayed") else {})
             found[key] = found.get(key, {}) | about | step["metrics"]
     return list(found.values())
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    """A line that is still being written is no step yet."""
-    try:
-        step = json.loads(line)
-    except ValueError:
-        return None
-    return step if isinstance(step, dict) else None
-
-
-def _tail(path: Path, size: int = 8192) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            start = max(0, file.tell() - size)
-            file.seek(start)
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return []
-    return lines[1:] if start else lines

@@ -49,7 +49,7 @@ def read_asked(path: Path) -> list[tuple[History, int]]:
 
 def own_asked(bundle: Bundle, n: int) -> list[tuple[History, int]]:
     """Histories out of the bundle itself: of its users, else made up of popular items (as many, of 1 to 50 items)."""
-    if "users/indptr.npy" in bundle.archive:
+    if bundle.has_histories:
         n_users = int(bundle.manifest["data"]["n_users"])
         return [(bundle.history(user), user) for user in range(min(n, n_users))]
     rng, chance = np.random.default_rng(0), bundle.counts.astype(np.float64) + 1e-9

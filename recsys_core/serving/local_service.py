@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..jobs.process import is_alive
+from ..store.files import json_object, tail_lines
 from .service_client import ServiceClient
 
 TAIL_BYTES = 64 * 1024
@@ -55,7 +55,7 @@ class LocalService:
 
     def log_tail(self) -> list[dict[str, Any]]:
         """The newest lines of its log that are JSON, oldest first."""
-        return [line for line in map(parsed, tail(self.log)) if line is not None]
+        return [line for line in map(json_object, tail_lines(self.log, TAIL_BYTES)) if line is not None]
 
     def log_lines(self) -> list[dict[str, Any]]:
         """All of its log that is JSON."""
@@ -63,7 +63,7 @@ class LocalService:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return []
-        return [line for line in map(parsed, text.splitlines()) if line is not None]
+        return [line for line in map(json_object, text.splitlines()) if line is not None]
 
     def inside_ms(self, request_id: str, seconds: float = 0.25) -> float | None:
         """How long the service took over one request, without the way there and back: from its log, where the line comes a moment after
@@ -79,9 +79,9 @@ class LocalService:
 
     def why_ended(self) -> str:
         """The last thing it said that is a sentence."""
-        lines = [line.strip() for line in tail(self.log) if line.strip()]
+        lines = [line.strip() for line in tail_lines(self.log, TAIL_BYTES) if line.strip()]
         for line in reversed(lines):
-            said = parsed(line)
+            said = json_object(line)
             text = line if said is None else str(said.get("error") or "")
             if text and not text.startswith(("  ", "Traceback")):
                 return text[:300]
@@ -95,19 +95,3 @@ def read_from(path: Path, start: int) -> str:
             return file.read(TAIL_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def tail(path: Path) -> list[str]:
-    try:
-        size = path.stat().st_size
-    except OSError:
-        return []
-    return read_from(path, max(0, size - TAIL_BYTES)).splitlines()
-
-
-def parsed(line: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None

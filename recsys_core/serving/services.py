@@ -28,10 +28,10 @@ from typing import Any
 
 from ..jobs.process import THREAD_VARIABLES, identity, kill
 from ..store.bundles import BundleEntry
-from ..store.files import now, read_json
+from ..store.files import json_object, now, read_json
 from .endpoint import PACKAGE
 from .http.keys import new_key
-from .local_service import LocalService, parsed, read_from
+from .local_service import LocalService, read_from
 from .service_client import Reply, ServiceClient, ServiceGone
 
 __all__ = ["LocalService", "Reply", "ServiceClient", "ServiceGone", "Services"]
@@ -177,7 +177,7 @@ class Services:
             lines = (service.folder / "health.jsonl").read_text(encoding="utf-8").splitlines()
         except OSError:
             return []
-        return [point for point in map(parsed, lines) if point is not None and isinstance(point.get("at"), (int, float))]
+        return [point for point in map(json_object, lines) if point is not None and isinstance(point.get("at"), (int, float))]
 
 
 def _placed(bundle: Path, folder: Path) -> Path:
@@ -201,7 +201,7 @@ def _await_port(log: Path, begins: int, child: subprocess.Popen[bytes], seconds:
     while time.monotonic() < until:
         text = read_from(log, begins)
         for line in text.splitlines():
-            said = parsed(line)
+            said = json_object(line)
             if said is not None and said.get("event") == "listening":
                 return int(str(said["url"]).rpartition(":")[2])
         if child.poll() is not None:

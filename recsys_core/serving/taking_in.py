@@ -11,7 +11,7 @@ import pandas as pd
 from ..data.dataset import Dataset
 from ..data.ids import IdMap
 from ..evaluation.questions import AnswerScale
-from .live.records import LIKES
+from .live.records import LIKES, cell_text
 
 AGAIN = "said again later about the same item"
 EVENT_COLUMNS = ("user", "item", "event", "value", "time", "features")
@@ -125,13 +125,9 @@ def described(table: pd.DataFrame | None, items: IdMap, known: int, events: pd.D
     table = table.reset_index(drop=True)
     for name in [name for name in table.columns if name in cells]:
         came, numbers = cells[name].dropna(), pd.api.types.is_numeric_dtype(table[name])
-        came = pd.to_numeric(came, errors="coerce").astype("float64") if numbers else came.map(_text)
+        came = pd.to_numeric(came, errors="coerce").astype("float64") if numbers else came.map(cell_text)
         table[name] = table[name].astype("float64" if numbers else "object").fillna(came)
     return table
-
-
-def _text(cell: object) -> str:
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def _in_order(times: np.ndarray, users: np.ndarray, data: Dataset, n_users: int) -> np.ndarray:

@@ -213,3 +213,25 @@ def unique_name(wanted: str, taken: Iterable[str]) -> str:
         number += 1
         name = f"{wanted[:74]} ({number})"
     return name
+
+
+def json_object(line: str) -> dict[str, Any] | None:
+    """What a line of JSON holds; None where it is no object, or still being written."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def tail_lines(path: Path, size: int = 8192) -> list[str]:
+    """The whole lines among the last `size` bytes; none where the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            start = max(0, file.tell() - size)
+            file.seek(start)
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return lines[1:] if start else lines

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import BadInput
-from .records import Filters
+from .records import Filters, cell_text
 
 NONE = np.empty(0, np.int32)
 
@@ -107,8 +107,7 @@ def _values(cell: Any) -> list[str]:
     """What stands in a cell: "Drama|War" is two values, 3.0 is "3", nothing is none."""
     if cell is None:
         return []
-    text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
-    return [part for part in (part.strip().lower() for part in text.split("|")) if part]
+    return [part for part in (part.strip().lower() for part in cell_text(cell).split("|")) if part]
 
 
 def _number(cell: Any) -> float | None:

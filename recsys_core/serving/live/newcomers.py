@@ -12,6 +12,7 @@ import numpy as np
 
 from ...portable.bundle import best_of
 from ...portable.matrix import Sparse
+from .records import cell_text
 
 WORDS = re.compile(r"[^\W_]{2,}")
 NEIGHBOURS, LEAST_LIKE, MOST_VALUES = 20, 0.05, 0.5
@@ -133,7 +134,7 @@ class Content:
             if kind == "text":
                 found.update(f"{name}:{word}" for word in WORDS.findall(str(cell).lower()))
             else:
-                found.update(f"{name}={part.strip().lower()}" for part in _plain(cell).split("|") if part.strip())
+                found.update(f"{name}={part.strip().lower()}" for part in cell_text(cell).split("|") if part.strip())
         return found
 
 
@@ -149,13 +150,9 @@ def _kind(values: Sequence[Any]) -> str | None:
     some = [value for value in values if value is not None]
     if not some:
         return None
-    texts = [_plain(value) for value in some]
+    texts = [cell_text(value) for value in some]
     repeats = len(set(texts)) <= MOST_VALUES * len(texts)
     if all(isinstance(value, (int, float)) for value in some):
         return "category" if repeats else None
     parted = any("|" in text for text in texts[:1000])
     return "category" if parted or (repeats and max(map(len, texts)) <= 60) else "text"
-
-
-def _plain(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -136,6 +136,11 @@ class Event:
         return self
 
 
+def cell_text(cell: Any) -> str:
+    """A cell as it is compared: 3.0 is "3"."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
 def check_id(value: Any, what: str) -> None:
     """Ids are text of 1 to 512 characters that can be written down."""
     if not isinstance(value, str) or not value or len(value) > MOST_ID:
